@@ -1,0 +1,48 @@
+//! Turns `spec/lon-batch.yaml` into the typed client, in `OUT_DIR`.
+
+#[path = "build/check.rs"]
+mod check;
+#[path = "build/generate.rs"]
+mod generate;
+#[path = "build/spec.rs"]
+mod spec;
+#[path = "build/tables.rs"]
+mod tables;
+
+use std::path::Path;
+use std::{env, fs, process};
+
+use spec::{Spec, SpecError};
+
+const SPEC: &str = "spec/lon-batch.yaml";
+
+fn main() {
+    println!("cargo::rerun-if-changed={SPEC}");
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=build");
+    if let Err(error) = build() {
+        println!("cargo::error={error}");
+        process::exit(1);
+    }
+}
+
+fn build() -> Result<(), SpecError> {
+    let text = fs::read_to_string(SPEC).map_err(|error| format!("{SPEC}: {error}"))?;
+    let spec = Spec::parse(SPEC, &text)?;
+    check::check(&spec)?;
+    write("tables.rs", &tables::tables(&spec)?)?;
+    write("client.rs", &generate::client(&spec, feature("SCHEMARS"))?)?;
+    if feature("MOCK") {
+        write("mocks.rs", &generate::mocks(&spec)?)?;
+    }
+    Ok(())
+}
+
+fn feature(name: &str) -> bool {
+    env::var_os(format!("CARGO_FEATURE_{name}")).is_some()
+}
+
+fn write(name: &str, code: &str) -> Result<(), SpecError> {
+    let out = env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for a build script");
+    fs::write(Path::new(&out).join(name), code).map_err(|error| format!("{name}: {error}"))
+}

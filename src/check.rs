@@ -1,0 +1,161 @@
+//! Walks a request and collects what breaks a limit of the spec, each with its place.
+
+use std::fmt::Write as _;
+use std::ops::RangeInclusive;
+
+use reqwest::Url;
+
+use crate::problem::{Problem, Rule};
+use crate::shared::Shared;
+
+/// Implemented by generated code: what the spec limits of a type of the request.
+pub(crate) trait Limits {
+    fn limits<'a>(&'a self, checker: &mut Checker<'a>);
+}
+
+/// The place that a walk is at, and the problems found so far.
+#[derive(Default)]
+pub(crate) struct Checker<'a> {
+    place: Vec<Segment<'a>>,
+    problems: Vec<Problem>,
+    /// The shared values last found clean, so that one in many messages is walked once.
+    clean: [usize; 2],
+}
+
+#[derive(Clone, Copy)]
+enum Segment<'a> {
+    Member(&'a str),
+    Index(usize),
+}
+
+impl<'a> Checker<'a> {
+    pub fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    pub fn problem(&mut self, rule: Rule) {
+        let mut path = String::new();
+        for segment in &self.place {
+            match segment {
+                Segment::Member(name) if path.is_empty() => path.push_str(name),
+                Segment::Member(name) => {
+                    path.push('.');
+                    path.push_str(name);
+                }
+                Segment::Index(index) => {
+                    // Writing to a string cannot fail.
+                    let _ = write!(path, "[{index}]");
+                }
+            }
+        }
+        self.problems.push(Problem { path, rule });
+    }
+
+    /// Whether anything was found since `problems` were.
+    fn none_since(&self, problems: usize) -> bool {
+        self.problems.len() == problems
+    }
+
+    /// Walks what is below a member.
+    pub fn below<T>(&mut self, name: &'a str, walk: impl FnOnce(&mut Self) -> T) -> T {
+        self.place.push(Segment::Member(name));
+        let result = walk(self);
+        self.place.pop();
+        result
+    }
+
+    /// Walks an entry of a list.
+    pub fn at<T>(&mut self, index: usize, walk: impl FnOnce(&mut Self) -> T) -> T {
+        self.place.push(Segment::Index(index));
+        let result = walk(self);
+        self.place.pop();
+        result
+    }
+
+    pub fn member(&mut self, name: &'a str, value: &'a impl Limits) {
+        self.below(name, |checker| value.limits(checker));
+    }
+
+    pub fn items(&mut self, name: &'a str, items: &'a [impl Limits], count: RangeInclusive<usize>) {
+        self.below(name, |checker| {
+            if !count.contains(&items.len()) {
+                checker.problem(Rule::Count {
+                    found: items.len(),
+                    min: *count.start(),
+                    max: *count.end(),
+                });
+            }
+            for (index, item) in items.iter().enumerate() {
+                checker.at(index, |checker| item.limits(checker));
+            }
+        });
+    }
+
+    pub fn max_chars(&mut self, name: &'a str, text: Option<&str>, max: usize) {
+        let Some(text) = text else { return };
+        // No text has more characters than bytes.
+        if text.len() <= max {
+            return;
+        }
+        let found = text.chars().count();
+        if found > max {
+            self.below(name, |checker| {
+                checker.problem(Rule::TooLong { found, max });
+            });
+        }
+    }
+
+    pub fn http_url(&mut self, name: &'a str, text: Option<&str>) {
+        let Some(text) = text else { return };
+        if !is_http_url(text) {
+            let found = text.chars().count();
+            self.below(name, |checker| checker.problem(Rule::NotHttpUrl { found }));
+        }
+    }
+}
+
+impl<T: Limits> Limits for Shared<T> {
+    fn limits<'a>(&'a self, checker: &mut Checker<'a>) {
+        if checker.clean.contains(&self.address()) {
+            return;
+        }
+        let before = checker.problems.len();
+        (**self).limits(checker);
+        if checker.none_since(before) {
+            checker.clean = [self.address(), checker.clean[0]];
+        }
+    }
+}
+
+/// Whether a text is an absolute http or https URL, without white space or control characters.
+pub(crate) fn is_http_url(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return false;
+    };
+    if !scheme.eq_ignore_ascii_case("https") && !scheme.eq_ignore_ascii_case("http") {
+        return false;
+    }
+    if is_plain(rest) {
+        return true;
+    }
+    // A parser of URLs mends what the platform would not: these it trims or drops.
+    !rest.starts_with(['/', '\\'])
+        && !text.contains(|letter: char| letter.is_whitespace() || letter.is_control())
+        && Url::parse(text).is_ok_and(|url| url.has_host())
+}
+
+/// Whether what follows the scheme is a plain name of a host and a path in visible ASCII: the
+/// common case, for which a whole parse would cost more than the rest of the check. It accepts
+/// nothing that a parser refuses (see the property test in `tests/properties.rs`).
+fn is_plain(rest: &str) -> bool {
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (host, path) = rest.split_at(end);
+    let labels_are_plain = host.split('.').all(|label| {
+        label.starts_with(|first: char| first.is_ascii_lowercase())
+            && !label.starts_with("xn--")
+            && label
+                .bytes()
+                .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+    });
+    labels_are_plain && path.bytes().all(|byte| byte.is_ascii_graphic())
+}

@@ -1,0 +1,44 @@
+//! For tests: typed mocks of the API, and a sandbox that behaves like it. Feature `mock`.
+//!
+//! [`MockServerExt`] adds a typed `send_lon_batch` to the server of [`httpmock`], generated from
+//! the spec with every documented answer: for tests that say what is asked and what is answered.
+//!
+//! ```
+//! use lon_batch::mock::{MockServerExt, httpmock::MockServer};
+//! use lon_batch::{Batch, Client, Content, ErrorBody, ErrorCode, Message, Msisdn};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = MockServer::start_async().await;
+//! let mock = server.send_lon_batch(|_when, then| {
+//!     then.too_many_requests(&ErrorBody {
+//!         code: ErrorCode::TooManyRequests,
+//!         message: None,
+//!         error_id: "91b106f0-c0da-4aba-a43a-7af9c5893a80".into(),
+//!         timestamp: "2026-01-04T08:19:45.99Z".into(),
+//!     });
+//! });
+//!
+//! let client = Client::builder("my-subaccount", "my-api-key").base_url(server.base_url()).build()?;
+//! let message = Message::new("+6591234567".parse::<Msisdn>()?, Content::new("Hello"));
+//! let batch = Batch::builder().message(message).build()?;
+//! let error = client.send(&batch).await.unwrap_err();
+//! assert!(error.is_retryable());
+//! mock.assert();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Sandbox`] is a server on this machine that keeps the contract of the API by itself: for
+//! tests, and programs, that send as they would to the platform.
+
+mod sandbox;
+
+mod generated {
+    #![allow(missing_docs, clippy::all, clippy::pedantic)]
+    include!(concat!(env!("OUT_DIR"), "/mocks.rs"));
+}
+
+pub use generated::{MockServerExt, operations};
+pub use httpmock;
+pub use sandbox::{AcceptedMessage, Answer, Rejection, Sandbox, SandboxBuilder};

@@ -1,0 +1,645 @@
+//! A server on this machine that keeps the contract of the API.
+
+use std::collections::{HashSet, VecDeque};
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::check::is_http_url;
+use crate::{
+    Client, ClientBuilder, ErrorCode, MAX_CLIENT_BATCH_ID_CHARS, MAX_CLIENT_MESSAGE_ID_CHARS,
+    MAX_MESSAGES_PER_BATCH, MAX_SMS_SOURCE_CHARS, Message, MessageState, OpaqueId, Recipient,
+    RecipientError,
+};
+
+/// An embedded server that keeps the documented contract of the API, on loopback, over HTTP.
+///
+/// It runs as a task of the tokio runtime that it is started on, and stops when it is dropped.
+///
+/// # What it does
+/// A request is judged in this order:
+/// - another path or method than the API's: 404, code 1300;
+/// - no or another API key: 401, code 1200; another sub-account: 400, code 1001;
+/// - a body over 8 MiB: 413, code 1100; no JSON object: 400, code 1000;
+/// - no messages: 400, code 3012; more than 1,000: 400, code 3013; a clientBatchId over 100
+///   characters: 400, code 3014;
+/// - then each message for itself. It is rejected without a user (3001) or a number (3002), with
+///   a number (3003) or country (3018) of the wrong shape, without content (3004), with a
+///   clientMessageId (3009) or an SMS source (3011) that is too long, with a callback that is no
+///   URL (3020), with anything else that the API does not take (1000), with a title that is not
+///   among the [`approved titles`](SandboxBuilder::approved_titles) (3038), or by a
+///   [`judge`](SandboxBuilder::judge) of yours. Every other message is accepted.
+///
+/// The answer lists the messages where the request asked for it, and has
+/// `"messages": null` where it did not, as a sister endpoint of the platform has. Ids are no
+/// valid UUIDs, as the platform's are not.
+///
+/// [`answer_next`](Self::answer_next) makes it answer in another way: rate limits, failures,
+/// lost connections.
+///
+/// # A test to copy
+/// ```
+/// use lon_batch::mock::{Answer, Sandbox};
+/// use lon_batch::{Batch, Content, Message, Msisdn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let sandbox = Sandbox::start().await?;
+/// let client = sandbox.client().build()?;
+/// let message = Message::new("+6591234567".parse::<Msisdn>()?, Content::new("Hello"));
+/// let batch = Batch::builder().message(message.client_message_id("abc-123")).build()?;
+///
+/// // The platform takes the batch, and the answer is lost.
+/// sandbox.answer_next([Answer::AcceptAndHangUp]);
+/// let error = client.send(&batch).await.unwrap_err();
+/// assert!(error.may_have_been_sent());
+/// assert_eq!(sandbox.accepted()[0].message.client_message_id.as_deref(), Some("abc-123"));
+///
+/// // The next request is answered by the contract.
+/// let response = client.send(&batch).await?;
+/// assert!(response.report(&batch).all_accepted());
+/// assert_eq!(sandbox.accepted_count(), 2);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Sandbox {
+    address: SocketAddr,
+    state: Arc<State>,
+    task: JoinHandle<()>,
+}
+
+/// A message that the sandbox accepted.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AcceptedMessage {
+    /// The id that the sandbox gave to it.
+    pub umid: OpaqueId,
+    /// The id that the sandbox gave to its batch.
+    pub batch_id: OpaqueId,
+    /// The message.
+    pub message: Message,
+}
+
+/// Why a message is rejected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The platform's code.
+    pub code: ErrorCode,
+    /// The platform's words.
+    pub reason: String,
+}
+
+impl From<ErrorCode> for Rejection {
+    fn from(code: ErrorCode) -> Self {
+        let reason = code.reason().unwrap_or("Rejected").to_owned();
+        Self { code, reason }
+    }
+}
+
+/// How the sandbox answers a request.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Answer {
+    /// By the contract.
+    Contract,
+    /// 429 with code 429, and `Retry-After` where a time is given. Nothing is accepted.
+    TooManyRequests {
+        /// Seconds to wait.
+        retry_after: Option<u32>,
+    },
+    /// A status with the platform's error envelope. Nothing is accepted.
+    Error {
+        /// The status, such as 500.
+        status: StatusCode,
+        /// The code in the envelope.
+        code: ErrorCode,
+    },
+    /// Exactly this. Nothing is accepted.
+    Exactly {
+        /// The status.
+        status: StatusCode,
+        /// The headers.
+        headers: HeaderMap,
+        /// The body.
+        body: Bytes,
+    },
+    /// The request is read, nothing is accepted, and the connection is closed.
+    HangUp,
+    /// The request is judged by the contract and its messages are accepted; then the connection
+    /// is closed without an answer.
+    AcceptAndHangUp,
+    /// The request is judged by the contract and its messages are accepted; then 500, code 2000.
+    AcceptAndFail,
+    /// The request is judged by the contract after this time.
+    Late(Duration),
+}
+
+type Judge = dyn Fn(&Message) -> Option<Rejection> + Send + Sync;
+
+/// Sets up a [`Sandbox`].
+pub struct SandboxBuilder {
+    settings: Settings,
+}
+
+struct Settings {
+    sub_account_id: String,
+    api_key: String,
+    approved_titles: Option<HashSet<String>>,
+    judge: Option<Box<Judge>>,
+    kept: usize,
+}
+
+struct State {
+    settings: Settings,
+    record: Mutex<Record>,
+}
+
+#[derive(Default)]
+struct Record {
+    requests: u64,
+    accepted_count: u64,
+    rejected_count: u64,
+    accepted: VecDeque<AcceptedMessage>,
+    next: VecDeque<Answer>,
+    ids: u64,
+}
+
+/// Bytes of a body that are read.
+const BODY_LIMIT: usize = 8 * 1024 * 1024;
+/// Connections that are served at a time.
+const CONNECTIONS: usize = 1024;
+const PATH: (&str, &str) = ("/api/v1/subaccounts/", "/lon/batch");
+
+impl SandboxBuilder {
+    /// The sub-account that exists; `sandbox` unless it is set.
+    #[must_use]
+    pub fn sub_account_id(mut self, id: impl Into<String>) -> Self {
+        self.settings.sub_account_id = id.into();
+        self
+    }
+
+    /// The API key that is good; `sandbox-api-key` unless it is set.
+    #[must_use]
+    pub fn api_key(mut self, key: impl Into<String>) -> Self {
+        self.settings.api_key = key.into();
+        self
+    }
+
+    /// The titles of the templates that are approved: a message with another title, or none, is
+    /// rejected with code 3038. Unless it is set, every title is.
+    #[must_use]
+    pub fn approved_titles<T: Into<String>>(mut self, titles: impl IntoIterator<Item = T>) -> Self {
+        let titles = titles.into_iter().map(Into::into).collect();
+        self.settings.approved_titles = Some(titles);
+        self
+    }
+
+    /// A judge over each message that the contract would accept: `Some` rejects it.
+    #[must_use]
+    pub fn judge(
+        mut self,
+        judge: impl Fn(&Message) -> Option<Rejection> + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.judge = Some(Box::new(judge));
+        self
+    }
+
+    /// How many accepted messages are kept to be looked at, the latest; 10,000 unless it is set.
+    /// The counts go on however long it runs.
+    #[must_use]
+    pub fn keep(mut self, messages: usize) -> Self {
+        self.settings.kept = messages;
+        self
+    }
+
+    /// Starts the sandbox on a free port of `127.0.0.1`.
+    ///
+    /// # Errors
+    /// No port could be opened.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn start(self) -> std::io::Result<Sandbox> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let state = Arc::new(State {
+            settings: self.settings,
+            record: Mutex::default(),
+        });
+        let task = tokio::spawn(serve(listener, Arc::clone(&state)));
+        Ok(Sandbox {
+            address,
+            state,
+            task,
+        })
+    }
+}
+
+impl Sandbox {
+    /// Starts one that accepts every valid message.
+    ///
+    /// # Errors
+    /// No port could be opened.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn start() -> std::io::Result<Self> {
+        Self::builder().start().await
+    }
+
+    /// Sets one up.
+    pub fn builder() -> SandboxBuilder {
+        SandboxBuilder {
+            settings: Settings {
+                sub_account_id: "sandbox".to_owned(),
+                api_key: "sandbox-api-key".to_owned(),
+                approved_titles: None,
+                judge: None,
+                kept: 10_000,
+            },
+        }
+    }
+
+    /// The base URL for a client.
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// A client of the sandbox, to be built: the base URL, the sub-account and the key are set.
+    pub fn client(&self) -> ClientBuilder {
+        let settings = &self.state.settings;
+        Client::builder(settings.sub_account_id.as_str(), settings.api_key.as_str())
+            .base_url(self.base_url())
+    }
+
+    /// How the next requests are answered, one each, in this order and after those that were
+    /// given before. Requests after them are answered by the contract.
+    pub fn answer_next(&self, answers: impl IntoIterator<Item = Answer>) {
+        self.state.record().next.extend(answers);
+    }
+
+    /// Requests that were read, whatever was answered.
+    pub fn requests(&self) -> u64 {
+        self.state.record().requests
+    }
+
+    /// Messages that were accepted so far.
+    pub fn accepted_count(&self) -> u64 {
+        self.state.record().accepted_count
+    }
+
+    /// Messages that were rejected so far, in batches that were read.
+    pub fn rejected_count(&self) -> u64 {
+        self.state.record().rejected_count
+    }
+
+    /// The latest accepted messages, the oldest first; see [`SandboxBuilder::keep`].
+    pub fn accepted(&self) -> Vec<AcceptedMessage> {
+        self.state.record().accepted.iter().cloned().collect()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sandbox")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SandboxBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SandboxBuilder").finish_non_exhaustive()
+    }
+}
+
+async fn serve(listener: TcpListener, state: Arc<State>) {
+    // Dropping the set, with this task, ends every connection.
+    let mut connections = JoinSet::new();
+    loop {
+        if connections.len() >= CONNECTIONS {
+            connections.join_next().await;
+        }
+        while connections.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                connections.spawn(serve_connection(stream, Arc::clone(&state)));
+            }
+            // Out of file descriptors, for one: the next connection may fare better.
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+async fn serve_connection(stream: TcpStream, state: Arc<State>) {
+    let service = service_fn(|request| answer(request, &state));
+    // A connection that fails is the client's to tell.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+/// Closes the connection without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the sandbox hangs up")]
+struct HangUp;
+
+async fn answer(
+    request: Request<Incoming>,
+    state: &State,
+) -> Result<Response<Full<Bytes>>, HangUp> {
+    let (head, body) = request.into_parts();
+    let body = match Limited::new(body, BODY_LIMIT).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(Failure::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorCode::BulkLimitReached,
+        )),
+        Err(_) => return Err(HangUp),
+    };
+    let next = {
+        let mut record = state.record();
+        record.requests += 1;
+        record.next.pop_front().unwrap_or(Answer::Contract)
+    };
+    if let Answer::Late(time) = next {
+        tokio::time::sleep(time).await;
+    }
+    let judge = || {
+        state
+            .judge(&head, body)
+            .unwrap_or_else(Failure::into_response)
+    };
+    match next {
+        Answer::Contract | Answer::Late(_) => Ok(judge()),
+        Answer::HangUp => Err(HangUp),
+        Answer::AcceptAndHangUp => {
+            judge();
+            Err(HangUp)
+        }
+        Answer::AcceptAndFail => {
+            judge();
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            Ok(Failure::new(status, ErrorCode::InternalError).into_response())
+        }
+        Answer::TooManyRequests { retry_after } => {
+            let failure = Failure::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests);
+            let mut response = failure.into_response();
+            if let Some(seconds) = retry_after {
+                response.headers_mut().insert(RETRY_AFTER, seconds.into());
+            }
+            Ok(response)
+        }
+        Answer::Error { status, code } => Ok(Failure::new(status, code).into_response()),
+        Answer::Exactly {
+            status,
+            headers,
+            body,
+        } => {
+            let mut response = Response::new(Full::new(body));
+            *response.status_mut() = status;
+            *response.headers_mut() = headers;
+            Ok(response)
+        }
+    }
+}
+
+/// An answer with the platform's error envelope.
+struct Failure {
+    status: StatusCode,
+    code: ErrorCode,
+}
+
+impl Failure {
+    fn new(status: StatusCode, code: ErrorCode) -> Self {
+        Self { status, code }
+    }
+
+    fn into_response(self) -> Response<Full<Bytes>> {
+        let Self { status, code } = self;
+        let mut response = json_response(
+            status,
+            &json!({
+                "code": code,
+                "message": code.reason().unwrap_or("Error"),
+                "errorId": "91b106f0-c0da-ea11-a43a-7af9c5893a80",
+                "timestamp": now(),
+            }),
+        );
+        if status == StatusCode::UPGRADE_REQUIRED {
+            let tls = HeaderValue::from_static("TLS/1.3");
+            response.headers_mut().insert(UPGRADE, tls);
+        }
+        response
+    }
+}
+
+fn json_response(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/json; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
+fn now() -> String {
+    let now = DateTime::<Utc>::from(SystemTime::now());
+    now.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+}
+
+impl State {
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Judges a request by the contract, and records what it accepts.
+    fn judge(
+        &self,
+        head: &http::request::Parts,
+        body: Result<Bytes, Failure>,
+    ) -> Result<Response<Full<Bytes>>, Failure> {
+        let (before, after) = PATH;
+        let path = head.uri.path().strip_prefix(before);
+        let sub_account = path.and_then(|path| path.strip_suffix(after));
+        let Some(sub_account) = sub_account.filter(|_| head.method == Method::POST) else {
+            return Err(Failure::new(StatusCode::NOT_FOUND, ErrorCode::NotFound));
+        };
+        let key = format!("Bearer {}", self.settings.api_key);
+        if head
+            .headers
+            .get(AUTHORIZATION)
+            .is_none_or(|given| given != key.as_str())
+        {
+            return Err(Failure::new(
+                StatusCode::UNAUTHORIZED,
+                ErrorCode::Unauthorized,
+            ));
+        }
+        let bad_request = |code| Failure::new(StatusCode::BAD_REQUEST, code);
+        if sub_account != self.settings.sub_account_id {
+            return Err(bad_request(ErrorCode::IllegalSubAccountId));
+        }
+        let Ok(Value::Object(batch)) = serde_json::from_slice(&body?) else {
+            return Err(bad_request(ErrorCode::InvalidParameter));
+        };
+        let messages = batch.get("messages").and_then(Value::as_array);
+        let Some(messages) = messages.filter(|messages| !messages.is_empty()) else {
+            return Err(bad_request(ErrorCode::MessagesMissing));
+        };
+        if messages.len() > MAX_MESSAGES_PER_BATCH {
+            return Err(bad_request(ErrorCode::TooManyMessages));
+        }
+        let batch_reference = batch.get("clientBatchId").and_then(Value::as_str);
+        if batch_reference.is_some_and(|id| id.chars().count() > MAX_CLIENT_BATCH_ID_CHARS) {
+            return Err(bad_request(ErrorCode::ClientBatchIdTooLong));
+        }
+        let judged: Vec<_> = messages
+            .iter()
+            .map(|message| self.judge_message(message))
+            .collect();
+        let accepted = judged.iter().filter(|verdict| verdict.is_ok()).count();
+        let rejected = judged.len() - accepted;
+        let (batch_id, results) = self.record_batch(messages, judged);
+        let listed = batch.get("includeMessagesInResponse") == Some(&Value::Bool(true));
+        let body = json!({
+            "batchId": batch_id,
+            "clientBatchId": batch_reference,
+            "acceptedCount": accepted,
+            "rejectedCount": rejected,
+            "messages": listed.then_some(results),
+        });
+        Ok(json_response(StatusCode::OK, &body))
+    }
+
+    fn judge_message(&self, message: &Value) -> Result<Message, Rejection> {
+        let text = |pointer: &str| message.pointer(pointer).and_then(Value::as_str);
+        let too_long =
+            |pointer: &str, max| text(pointer).is_some_and(|text| text.chars().count() > max);
+        let reject = |code: ErrorCode| Err(Rejection::from(code));
+        if message.get("user").is_none() {
+            return reject(ErrorCode::UserMissing);
+        }
+        let Some(msisdn) = text("/user/msisdn") else {
+            return reject(ErrorCode::MsisdnMissing);
+        };
+        match Recipient::parse(msisdn, text("/user/country")) {
+            Ok(_) => {}
+            Err(RecipientError::Country(_)) => return reject(ErrorCode::InvalidUserCountryCode),
+            Err(_) => return reject(ErrorCode::InvalidUserMsisdn),
+        }
+        let content = message.get("content").and_then(Value::as_object);
+        if content.is_none_or(serde_json::Map::is_empty) {
+            return reject(ErrorCode::ContentMissing);
+        }
+        if too_long("/clientMessageId", MAX_CLIENT_MESSAGE_ID_CHARS) {
+            return reject(ErrorCode::ClientMessageIdTooLong);
+        }
+        if too_long("/smsFallback/source", MAX_SMS_SOURCE_CHARS) {
+            return reject(ErrorCode::SmsSourceTooLong);
+        }
+        if text("/dlrCallbackUrl").is_some_and(|url| !is_http_url(url)) {
+            return reject(ErrorCode::InvalidDlrCallbackUrl);
+        }
+        let Ok(message) = Message::deserialize(message) else {
+            return reject(ErrorCode::InvalidParameter);
+        };
+        let approved = self.settings.approved_titles.as_ref().is_none_or(|titles| {
+            let title = message.content.title.as_ref();
+            title.is_some_and(|title| titles.contains(title))
+        });
+        if !approved {
+            return reject(ErrorCode::TemplateNotFound);
+        }
+        match self
+            .settings
+            .judge
+            .as_ref()
+            .and_then(|judge| judge(&message))
+        {
+            Some(rejection) => Err(rejection),
+            None => Ok(message),
+        }
+    }
+
+    /// Gives ids, records what was accepted, and tells the batch's id and the entries of the
+    /// answer.
+    fn record_batch(
+        &self,
+        messages: &[Value],
+        judged: Vec<Result<Message, Rejection>>,
+    ) -> (OpaqueId, Vec<Value>) {
+        let mut record = self.record();
+        let batch_id = record.next_id();
+        let now = now();
+        let mut results = Vec::with_capacity(messages.len());
+        for (sent, verdict) in messages.iter().zip(judged) {
+            let umid = record.next_id();
+            let mut result = json!({ "umid": umid, "user": sent.get("user") });
+            if let Some(id) = sent.get("clientMessageId") {
+                result["clientMessageId"] = id.clone();
+            }
+            result["status"] = match verdict {
+                Ok(message) => {
+                    let batch_id = batch_id.clone();
+                    record.keep(
+                        AcceptedMessage {
+                            umid,
+                            batch_id,
+                            message,
+                        },
+                        self.settings.kept,
+                    );
+                    json!({ "state": MessageState::Queued, "timestamp": now })
+                }
+                Err(Rejection { code, reason }) => {
+                    record.rejected_count += 1;
+                    json!({
+                        "state": MessageState::Rejected,
+                        "timestamp": now,
+                        "errorCode": code,
+                        "errorMessage": reason,
+                    })
+                }
+            };
+            results.push(result);
+        }
+        (batch_id, results)
+    }
+}
+
+impl Record {
+    /// Made as the platform's are: in the shape of a UUID, of a version that there is not.
+    fn next_id(&mut self) -> OpaqueId {
+        self.ids += 1;
+        format!("{:08x}-3e2d-ea11-815d-020897df5459", self.ids).into()
+    }
+
+    fn keep(&mut self, message: AcceptedMessage, kept: usize) {
+        self.accepted_count += 1;
+        self.accepted.push_back(message);
+        while self.accepted.len() > kept {
+            self.accepted.pop_front();
+        }
+    }
+}
