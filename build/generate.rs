@@ -58,7 +58,13 @@ fn openapi(spec: &Spec) -> Result<OpenAPI, SpecError> {
         let pointer = format!("{OPERATION}/responses/{status}");
         part::<ReferenceOr<openapiv3::Response>>(spec, &pointer)?;
     }
-    part::<Vec<ReferenceOr<openapiv3::Parameter>>>(spec, &format!("{OPERATION}/parameters"))?;
+    for index in 0.. {
+        let pointer = format!("{OPERATION}/parameters/{index}");
+        if spec.value.pointer(&pointer).is_none() {
+            break;
+        }
+        part::<ReferenceOr<openapiv3::Parameter>>(spec, &pointer)?;
+    }
     part::<ReferenceOr<openapiv3::RequestBody>>(spec, &format!("{OPERATION}/requestBody"))?;
     part::<openapiv3::Operation>(spec, OPERATION)?;
     part::<openapiv3::Paths>(spec, "/paths")?;

@@ -71,6 +71,11 @@ impl Spec {
                     };
                     let below = format!("{pointer}/{}", escape(&name));
                     let value = self.convert(member, &below)?;
+                    if value.is_object() || value.is_array() {
+                        // What holds others is found by its name, not by the first of them.
+                        let start = key.span.start;
+                        self.places.insert(below, (start.line(), start.col() + 1));
+                    }
                     object.insert(name, value);
                 }
                 Value::Object(object)

@@ -127,7 +127,8 @@ impl<T: Limits> Limits for Shared<T> {
     }
 }
 
-/// Whether a text is an absolute http or https URL, without white space or control characters.
+/// Whether a text is an absolute http or https URL in the characters of RFC 3986: others have to
+/// be percent-encoded.
 pub(crate) fn is_http_url(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once("://") else {
         return false;
@@ -135,27 +136,42 @@ pub(crate) fn is_http_url(text: &str) -> bool {
     if !scheme.eq_ignore_ascii_case("https") && !scheme.eq_ignore_ascii_case("http") {
         return false;
     }
-    if is_plain(rest) {
-        return true;
-    }
-    // A parser of URLs mends what the platform would not: these it trims or drops.
-    !rest.starts_with(['/', '\\'])
-        && !text.contains(|letter: char| letter.is_whitespace() || letter.is_control())
-        && Url::parse(text).is_ok_and(|url| url.has_host())
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    // A parser of URLs mends what the platform would not, and is slow; a plain host needs none.
+    is_encoded(path) && (is_plain_host(authority) || is_host(authority))
 }
 
-/// Whether what follows the scheme is a plain name of a host and a path in visible ASCII: the
-/// common case, for which a whole parse would cost more than the rest of the check. It accepts
-/// nothing that a parser refuses (see the property test in `tests/properties.rs`).
-fn is_plain(rest: &str) -> bool {
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (host, path) = rest.split_at(end);
-    let labels_are_plain = host.split('.').all(|label| {
+/// Whether a path with a query and a fragment has the characters of RFC 3986 alone.
+fn is_encoded(path: &str) -> bool {
+    let (path, fragment) = path.split_once('#').unwrap_or((path, ""));
+    [path, fragment].into_iter().all(|part| {
+        let bytes = part.as_bytes();
+        bytes.iter().enumerate().all(|(at, byte)| match byte {
+            b'%' => {
+                let digits = bytes.get(at + 1..at + 3);
+                digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+            }
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => true,
+            other => b"-._~!$&'()*+,;=:@/?".contains(other),
+        })
+    })
+}
+
+fn is_plain_host(authority: &str) -> bool {
+    authority.split('.').all(|label| {
         label.starts_with(|first: char| first.is_ascii_lowercase())
             && !label.starts_with("xn--")
             && label
                 .bytes()
                 .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-    });
-    labels_are_plain && path.bytes().all(|byte| byte.is_ascii_graphic())
+    })
+}
+
+fn is_host(authority: &str) -> bool {
+    let legal =
+        |letter: char| letter.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@%[]".contains(letter);
+    authority.chars().all(legal)
+        && Url::parse(&format!("https://{authority}/"))
+            .is_ok_and(|url| url.has_host() && url.path() == "/")
 }

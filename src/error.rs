@@ -120,20 +120,21 @@ impl ApiError {
         let code = value
             .get("code")
             .and_then(|code| ErrorCode::deserialize(code).ok());
-        let text = |name: &str| value.get(name).and_then(Value::as_str).map(shortened);
+        let text = |name: &str| value.get(name).and_then(Value::as_str);
         let mut error = Self {
             status,
             code,
-            message: text("message"),
-            error_id: text("errorId").map(OpaqueId::from),
-            timestamp: text("timestamp").map(Timestamp::from),
+            message: text("message").map(masked),
+            error_id: text("errorId").map(|id| cut(&OpaqueId::from(id).without_numbers()).into()),
+            timestamp: text("timestamp")
+                .map(|time| cut(&Timestamp::from(time).without_numbers()).into()),
             retry_after: retry_after::read(headers),
             excerpt: None,
         };
         if error.code.is_none() && error.message.is_none() {
             let text = String::from_utf8_lossy(&body);
             let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-            error.excerpt = (!text.is_empty()).then(|| shortened(&text));
+            error.excerpt = (!text.is_empty()).then(|| masked(&text));
         }
         error
     }
@@ -193,12 +194,15 @@ impl ApiError {
     }
 }
 
-/// A text with phone numbers masked, and not too long.
-fn shortened(text: &str) -> String {
-    let masked = Masked(text).to_string();
-    match masked.char_indices().nth(TEXT_LIMIT) {
-        Some((end, _)) => format!("{}...", &masked[..end]),
-        None => masked,
+/// The start of a text, with phone numbers masked before one could be cut in two.
+fn masked(text: &str) -> String {
+    cut(&Masked(text).to_string())
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(TEXT_LIMIT) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

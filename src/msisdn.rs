@@ -126,7 +126,7 @@ impl Msisdn {
     /// leading `00` and a missing `+` are refused.
     pub fn parse_lenient(text: &str) -> Result<Self, MsisdnError> {
         let mut number = String::with_capacity(text.len());
-        // The last two letters that show, to find `(0)`.
+        // The last two characters that show, to find `(0)`.
         let mut shown = ['\0'; 2];
         for (index, letter) in text.chars().enumerate() {
             let letter = match letter {
@@ -138,7 +138,7 @@ impl Msisdn {
                 '\u{ff09}' => ')',
                 other => other,
             };
-            if is_invisible(letter) {
+            if is_invisible(letter) || letter.is_whitespace() {
                 continue;
             }
             if [shown[0], shown[1], letter] == ['(', '0', ')'] {
@@ -174,20 +174,19 @@ impl Msisdn {
 }
 
 fn is_separator(letter: char) -> bool {
-    letter.is_whitespace()
-        || matches!(
-            letter,
-            '-' | '.' | '/' | '(' | ')' | '\u{2010}'
-                ..='\u{2015}'
-                    | '\u{2212}'
-                    | '\u{fe63}'
-                    | '\u{ff0d}'
-                    | '\u{ff0e}'
-                    | '\u{ff0f}'
-                    | '\u{30fc}'
-                    | '\u{b7}'
-                    | '\u{30fb}'
-        )
+    matches!(
+        letter,
+        '-' | '.' | '/' | '(' | ')' | '\u{2010}'
+            ..='\u{2015}'
+                | '\u{2212}'
+                | '\u{fe63}'
+                | '\u{ff0d}'
+                | '\u{ff0e}'
+                | '\u{ff0f}'
+                | '\u{30fc}'
+                | '\u{b7}'
+                | '\u{30fb}'
+    )
 }
 
 /// Characters that show nothing: soft hyphen, zero-width and direction marks, byte-order mark.

@@ -49,8 +49,9 @@ pub enum Rule {
         /// How many it may have.
         max: usize,
     },
-    /// A text is not an absolute URL with the scheme http or https and a host.
-    #[error("{found} characters that are not an absolute http or https URL")]
+    /// A text is not an absolute URL with the scheme http or https and a host, in the characters
+    /// of RFC 3986.
+    #[error("{found} characters that are not an absolute http or https URL, percent-encoded")]
     NotHttpUrl {
         /// How many characters it has.
         found: usize,

@@ -86,7 +86,7 @@ received_text! {
 received_text! {
     /// An id that the platform made. It is opaque: published as a UUID, it often is not one.
     ///
-    /// `Display` and `Debug` write it whole.
+    /// `Display` writes it whole, and `Debug` too where it has the shape of a UUID.
     OpaqueId
 }
 
@@ -106,17 +106,37 @@ impl fmt::Debug for ReceivedText {
 
 impl fmt::Debug for OpaqueId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.without_numbers().0.fmt(f)
     }
 }
 
 impl fmt::Debug for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.without_numbers().0.fmt(f)
+    }
+}
+
+impl OpaqueId {
+    /// The id as it is where it looks like a UUID, else with phone numbers masked.
+    pub(crate) fn without_numbers(&self) -> Self {
+        let groups = self.0.split('-').map(str::len);
+        let of_hex = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+        if groups.eq([8, 4, 4, 4, 12]) && self.0.bytes().all(of_hex) {
+            return self.clone();
+        }
+        Masked(&self.0).to_string().into()
     }
 }
 
 impl Timestamp {
+    /// The text as it is where it is a moment, else with phone numbers masked.
+    pub(crate) fn without_numbers(&self) -> Self {
+        match self.to_system_time() {
+            Some(_) => self.clone(),
+            None => Masked(&self.0).to_string().into(),
+        }
+    }
+
     /// The moment, to the nanosecond; `None` where the text is no date and time in ISO 8601 form.
     /// A time without an offset is taken as UTC.
     pub fn to_system_time(&self) -> Option<SystemTime> {

@@ -1,0 +1,20 @@
+//! Tests through the public API, on the wire, and of the build.
+
+#![allow(
+    clippy::format_push_string,
+    clippy::too_many_lines,
+    clippy::type_complexity,
+    reason = "tables of cases are long, and tests need not be fast"
+)]
+
+mod answers;
+mod batches;
+mod clients;
+mod contract;
+mod errors;
+mod faults;
+mod numbers;
+mod properties;
+mod sandbox;
+mod spec;
+mod support;

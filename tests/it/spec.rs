@@ -1,0 +1,470 @@
+//! The build: what it says of a broken spec, and that a change of the spec reaches the client.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+#[allow(dead_code, reason = "the build uses the rest")]
+#[path = "../../build/spec.rs"]
+mod reader;
+
+const FILE: &str = "spec/lon-batch.yaml";
+
+/// The spec as it is committed.
+pub fn committed() -> reader::Spec {
+    reader::Spec::parse(FILE, &text()).unwrap()
+}
+
+fn text() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE)).unwrap()
+}
+
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(folder.join("spec")).unwrap();
+    folder
+}
+
+/// Runs the build script of this crate, the very program, on another spec. `Err` is what it says.
+fn build(name: &str, spec: &str) -> Result<PathBuf, String> {
+    let folder = folder(name);
+    fs::write(folder.join(FILE), spec).unwrap();
+    let output = Command::new(env!("LON_BATCH_BUILD_SCRIPT"))
+        .current_dir(&folder)
+        .env("OUT_DIR", &folder)
+        .env("CARGO_FEATURE_MOCK", "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let noise = String::from_utf8(output.stderr).unwrap();
+    let errors: Vec<_> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("cargo::error="))
+        .collect();
+    match (output.status.success(), errors.as_slice()) {
+        (true, []) => Ok(folder),
+        (false, [error]) if noise.is_empty() => Err((*error).to_owned()),
+        _ => panic!("{said}\n{noise}"),
+    }
+}
+
+/// The spec with one place changed.
+fn changed(from: &str, to: &str) -> String {
+    let text = text();
+    assert!(text.contains(from), "{from:?} is not in the spec");
+    text.replacen(from, to, 1)
+}
+
+/// The line, from 1, that has a text, the last where several have it.
+fn line_of(spec: &str, text: &str) -> usize {
+    let at = spec
+        .rfind(text)
+        .unwrap_or_else(|| panic!("{text:?} is not in the spec"));
+    let start = at + text.len() - text.trim_start_matches('\n').len();
+    spec[..start].matches('\n').count() + 1
+}
+
+#[test]
+fn a_broken_spec_is_one_error_with_its_place_and_the_rule() {
+    let operation = "/paths/~1api~1v1~1subaccounts~1{subAccountId}~1lon~1batch/post";
+    let message_id = "        clientMessageId:\n          type: string\n          maxLength: 50\n";
+    let in_id = |to: &str| message_id.replace("maxLength: 50", to);
+    let at_id = "/components/schemas/Message/properties/clientMessageId";
+    // What is replaced, by what; a text at the line, the column, the pointer and the rule that are
+    // told.
+    let cases: Vec<(&str, String, &str, usize, String, &str)> = vec![
+        // YAML.
+        (
+            "  title: 8x8",
+            "  title: [8x8".into(),
+            "  version: '1.0'",
+            10,
+            String::new(),
+            "not YAML: ",
+        ),
+        (
+            "  version: '1.0'",
+            "\tversion: '1.0'".into(),
+            "  title: 8x8 LINE",
+            10,
+            String::new(),
+            "not YAML: ",
+        ),
+        (
+            "        clientMessageId:\n",
+            "        user:\n          type: string\n        clientMessageId:\n".into(),
+            "        user:\n          type: string",
+            9,
+            String::new(),
+            "not YAML: duplicated key in mapping",
+        ),
+        // Types.
+        (
+            message_id,
+            in_id("maxLength: fifty"),
+            "maxLength: fifty",
+            22,
+            format!("{at_id}/maxLength"),
+            "has to be a whole number, 0 or more",
+        ),
+        (
+            message_id,
+            message_id.replace("type: string", "type: text"),
+            "type: text",
+            17,
+            format!("{at_id}/type"),
+            "has to be one of string, integer, number, boolean, array, object",
+        ),
+        (
+            message_id,
+            in_id("maxLenght: 50"),
+            "maxLenght: 50",
+            22,
+            format!("{at_id}/maxLenght"),
+            "is no keyword of a schema that this crate reads",
+        ),
+        (
+            "      required: [user, content]",
+            "      required: user".into(),
+            "required: user\n",
+            17,
+            "/components/schemas/Message/required".into(),
+            "has to be a list of names",
+        ),
+        (
+            "      required: [user, content]",
+            "      required: [user, contents]".into(),
+            "required: [user, contents]",
+            24,
+            "/components/schemas/Message/required/1".into(),
+            "requires a member that is not among the properties",
+        ),
+        (
+            "          in: path\n",
+            "          in: pathway\n".into(),
+            "        - name: subAccountId",
+            11,
+            format!("{operation}/parameters/0"),
+            "not OpenAPI 3.0: ",
+        ),
+        (
+            "  title: 8x8 LINE Official Notification batch API\n",
+            String::new(),
+            "\ninfo:",
+            1,
+            "/info".into(),
+            "not OpenAPI 3.0: missing field `title`",
+        ),
+        // What this crate needs.
+        (
+            "openapi: 3.0.3",
+            "openapi: 3.1.0".into(),
+            "openapi: 3.1.0",
+            10,
+            "/openapi".into(),
+            "the generator reads OpenAPI 3.0.x only",
+        ),
+        (
+            "            $ref: '#/components/schemas/Message'\n",
+            "            $ref: '#/components/schemas/Massage'\n".into(),
+            "Massage",
+            19,
+            "/components/schemas/BatchRequest/properties/messages/items/$ref".into(),
+            "`#/components/schemas/Massage` does not exist",
+        ),
+        (
+            "  /api/v1/subaccounts/{subAccountId}/lon/batch:",
+            "  /api/v2/subaccounts/{subAccountId}/lon/batch:".into(),
+            "\npaths:",
+            1,
+            operation.into(),
+            "is missing; the client is made of this operation, at this path",
+        ),
+        (
+            "operationId: sendLonBatch",
+            "operationId: sendBatch".into(),
+            "operationId: sendBatch",
+            20,
+            format!("{operation}/operationId"),
+            "has to be `sendLonBatch`",
+        ),
+        (
+            "          maxItems: 1000\n",
+            String::new(),
+            "        messages:\n          type: array\n          minItems",
+            9,
+            "/components/schemas/BatchRequest/properties/messages/maxItems".into(),
+            "is missing; the crate checks the number of messages against it",
+        ),
+        (
+            "    x-region: Europe\n",
+            "    x-region: Indonesia\n".into(),
+            "x-region: Indonesia",
+            15,
+            "/servers/3/x-region".into(),
+            "names a region that another server has",
+        ),
+        (
+            "  - url: https://chatapps.8x8.uk",
+            "  - url: http://chatapps.8x8.uk".into(),
+            "url: http://chatapps.8x8.uk",
+            10,
+            "/servers/2/url".into(),
+            "has to be an https URL without a slash at its end",
+        ),
+        (
+            "        '429':",
+            "        default:".into(),
+            "        default:\n",
+            9,
+            format!("{operation}/responses/default"),
+            "has to be a status of three digits (the generator takes `default` for a success)",
+        ),
+        (
+            "        - {value: queued, description",
+            "        - {value: queued, says".into(),
+            "- {value: queued, says",
+            33,
+            "/components/schemas/MessageState/x-known-values/1/says".into(),
+            "is not one of value, name, description (quote a text with a comma)",
+        ),
+        (
+            "        - {value: 1002, name: InvalidMsisdn",
+            "        - {value: 1002, name: IllegalSubAccountId".into(),
+            "- {value: 1002, name: Illegal",
+            11,
+            "/components/schemas/ErrorCode/x-known-values/3".into(),
+            "is listed twice",
+        ),
+        (
+            "    MessageState:\n      type: string\n",
+            "    MessageState:\n      type: string\n      enum: [queued]\n".into(),
+            "enum: [queued]",
+            7,
+            "/components/schemas/MessageState/enum".into(),
+            "a response has no closed list; write x-known-values",
+        ),
+        (
+            "    BatchResponse:\n      type: object\n",
+            "    BatchResponse:\n      type: object\n      additionalProperties: false\n".into(),
+            "additionalProperties: false\n      description: What the platform says",
+            29,
+            "/components/schemas/BatchResponse/additionalProperties".into(),
+            "a response has no closed object",
+        ),
+        (
+            "        acceptedCount:\n          type: integer\n          format: int64\n          nullable: true\n",
+            "        acceptedCount:\n          type: integer\n          format: int64\n".into(),
+            "        acceptedCount:\n          type: integer",
+            9,
+            "/components/schemas/BatchResponse/properties/acceptedCount".into(),
+            "a member of a response has to be nullable",
+        ),
+        (
+            "        greeting:\n          type: string\n",
+            "        greeting:\n          type: string\n          pattern: '^a$'\n".into(),
+            "pattern: '^a$'",
+            20,
+            "/components/schemas/Content/properties/greeting/pattern".into(),
+            "nothing in this crate checks it; teach `build/tables.rs` to, or give the value a type of its own",
+        ),
+        (
+            "      pattern: '^[A-Za-z0-9\\-._&]{3,50}$'",
+            "      pattern: '^[a-z]{3,50}$'".into(),
+            "pattern: '^[a-z]{3,50}$'",
+            16,
+            "/components/schemas/SubAccountId/pattern".into(),
+            "`src/sub_account.rs` checks another pattern; change it there too, and in `build/check.rs`",
+        ),
+        (
+            "          default: false\n",
+            String::new(),
+            "\n  schemas:",
+            3,
+            "/components/schemas".into(),
+            "the step `without_default` of the build finds nothing to do here; remove the step",
+        ),
+        (
+            "            $ref: '#/components/schemas/ListItem'\n",
+            "            $ref: '#/components/schemas/Content'\n".into(),
+            "          items:\n            $ref: '#/components/schemas/Action'",
+            11,
+            "/components/schemas/Content/properties/actions/items".into(),
+            "a request cannot contain itself",
+        ),
+    ];
+    let mut tried = 0;
+    let mut wrong = Vec::new();
+    for (index, (from, to, at, column, pointer, rule)) in cases.into_iter().enumerate() {
+        tried += 1;
+        let spec = changed(from, &to);
+        let line = line_of(&spec, at);
+        let said = build(&format!("broken-{index}"), &spec).expect_err(rule);
+        let place = format!("{FILE}:{line}:{column}: ");
+        let pointer = if pointer.is_empty() {
+            String::new()
+        } else {
+            format!("#{pointer}: ")
+        };
+        let expected = format!("{place}{pointer}{rule}");
+        if !said.starts_with(&expected) {
+            wrong.push(format!("{expected}\n{said}"));
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+    assert!(tried >= 25);
+}
+
+#[test]
+fn a_spec_that_is_not_there() {
+    let folder = folder("no-spec");
+    let output = Command::new(env!("LON_BATCH_BUILD_SCRIPT"))
+        .current_dir(&folder)
+        .env("OUT_DIR", &folder)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(!output.status.success());
+    assert!(
+        said.contains("cargo::error=spec/lon-batch.yaml: "),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_build_depends_on_the_spec_and_on_itself_alone() {
+    let folder = folder("inputs");
+    fs::write(folder.join(FILE), text()).unwrap();
+    let output = Command::new(env!("LON_BATCH_BUILD_SCRIPT"))
+        .current_dir(&folder)
+        .env("OUT_DIR", &folder)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let inputs: Vec<_> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("cargo::rerun-if-changed="))
+        .collect();
+    assert_eq!(inputs, [FILE, "build.rs", "build"]);
+    assert!(!folder.join("mocks.rs").exists(), "the mocks are a feature");
+}
+
+/// Builds a copy of the crate with another spec, and runs a program that uses what is new in it.
+#[test]
+fn a_change_of_the_spec_reaches_the_client() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = folder("changed");
+    for name in ["build", "src"] {
+        copy(&root.join(name), &folder.join(name));
+    }
+    for name in ["Cargo.toml", "Cargo.lock", "build.rs", "README.md"] {
+        fs::copy(root.join(name), folder.join(name)).unwrap();
+    }
+    let mut spec = text();
+    for (from, to) in [
+        // A field of a request, with a limit, and one of an object without required members.
+        (
+            "        clientMessageId:\n          type: string\n",
+            "        campaign:\n          type: string\n          maxLength: 3\n          description: New.\n        clientMessageId:\n          type: string\n",
+        ),
+        (
+            "        greeting:\n",
+            "        footer:\n          type: string\n          description: New.\n        greeting:\n",
+        ),
+        // A field of an answer.
+        (
+            "        acceptedCount:\n",
+            "        heldCount:\n          type: integer\n          format: int64\n          nullable: true\n          description: New.\n        acceptedCount:\n",
+        ),
+        // Values of lists, open and closed, a region, a limit.
+        (
+            "        - userPlus\n",
+            "        - userPlus\n        - rocketLaunch\n",
+        ),
+        (
+            "      enum: [AUTO, GSM7, UCS2]",
+            "      enum: [AUTO, GSM7, UCS2, UTF8]",
+        ),
+        (
+            "        - {value: queued,",
+            "        - {value: held, description: New.}\n        - {value: queued,",
+        ),
+        (
+            "servers:\n",
+            "servers:\n  - {url: 'https://new.example.com', description: Nowhere, x-region: Nowhere}\n",
+        ),
+        ("maxItems: 1000", "maxItems: 2"),
+    ] {
+        assert!(spec.contains(from), "{from}");
+        spec = spec.replacen(from, to, 1);
+    }
+    fs::write(folder.join(FILE), spec).unwrap();
+    fs::create_dir(folder.join("examples")).unwrap();
+    fs::write(
+        folder.join("examples/changed.rs"),
+        r##"//! Uses what is new.
+
+use lon_batch::*;
+
+fn main() {
+    let mut message = Message::new("+6591234567".parse::<Msisdn>().unwrap(), Content::new("a"));
+    message.campaign = Some("four".to_owned());
+    let content = Content { footer: Some("b".into()), ..Content::new("a").icon(Icon::RocketLaunch) };
+    let other = Message::new("+6591234567".parse::<Msisdn>().unwrap(), content);
+    let three = [message, other.clone(), other.clone()];
+    println!("{}", Batch::builder().messages(three).build().unwrap_err());
+    let sms = SmsFallback::new("a").encoding(Encoding::Utf8);
+    let batch = Batch::builder().message(other.sms_fallback(sms)).build().unwrap();
+    println!("{}", serde_json::to_string(&batch).unwrap());
+    let json = br#"{"heldCount": 7, "messages": [{"status": {"state": "held"}}]}"#;
+    let response: BatchResponse = serde_json::from_slice(json).unwrap();
+    println!("{:?} {:?}", response.held_count, response.results()[0].state());
+    println!("{} {}", Region::default(), MAX_MESSAGES_PER_BATCH);
+}
+"##,
+    )
+    .unwrap();
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "run",
+            "--quiet",
+            "--offline",
+            "--example",
+            "changed",
+            "--target-dir",
+        ])
+        .arg(target)
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    let noise = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{noise}");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .collect::<Vec<_>>(),
+        [
+            "nothing was sent, 2 problems:",
+            "  messages: 3 entries, at least 1 and at most 2",
+            "  messages[0].campaign: 4 characters, at most 3",
+            r#"{"includeMessagesInResponse":true,"messages":[{"content":{"footer":"b","icon":"rocketLaunch","title":"a"},"smsFallback":{"encoding":"UTF8","text":"a"},"user":{"msisdn":"+6591234567"}}]}"#,
+            "Some(7) Some(Held)",
+            "Nowhere 2",
+        ]
+    );
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
