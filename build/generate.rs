@@ -10,6 +10,9 @@ use serde_json::Value;
 use crate::check::{FORMATS, OPERATION, REPLACED};
 use crate::spec::{Spec, SpecError, schema_pointer};
 
+/// The type of a text of a request.
+const TEXT: &str = "::smol_str::SmolStr";
+
 /// The client, generated from the answers of success only: where an error has a type and the
 /// body of an answer is not of it, the generated code loses status and headers. Without a type
 /// for errors each of them arrives whole, and `src/error.rs` reads it.
@@ -183,15 +186,18 @@ fn settings(spec: &Spec, schemars: bool) -> GenerationSettings {
     for (format, rust) in FORMATS {
         settings.with_conversion(string(Some(format), None), rust, [].into_iter());
     }
-    // Limits of length are checked on a whole batch (`src/check.rs`), with all other problems.
-    // Generated they would be newtypes, each with an error of its own.
-    for limit in lengths(&spec.value) {
-        let rust = "::std::string::String";
-        settings.with_conversion(
-            string(None, Some(limit)),
-            rust,
-            [TypeImpl::Display].into_iter(),
-        );
+    // A text of a request is a SmolStr: most are short or the same in every message, and a String
+    // would put each on the heap. Limits of length are checked on a whole batch (`src/check.rs`),
+    // with all other problems; generated they would be newtypes, each with an error of its own.
+    let lengths = lengths(&spec.value)
+        .into_iter()
+        .map(|limit| (None, Some(limit)));
+    for (format, limit) in [(None, None), (Some("uri"), None)]
+        .into_iter()
+        .chain(lengths)
+    {
+        let impls = [TypeImpl::Display, TypeImpl::FromStr];
+        settings.with_conversion(string(format, limit), TEXT, impls.into_iter());
     }
     settings
 }
@@ -241,7 +247,8 @@ pub fn pretty(spec: &Spec, code: TokenStream) -> Result<String, SpecError> {
 fn assert_generated(spec: &Spec, code: &str) -> Result<(), SpecError> {
     let schemas = REPLACED.map(|(name, rust)| (schema_pointer(name), rust));
     let formats = FORMATS.map(|(_, rust)| ("/components/schemas".to_owned(), rust));
-    for (pointer, rust) in schemas.into_iter().chain(formats) {
+    let text = [("/components/schemas".to_owned(), TEXT)];
+    for (pointer, rust) in schemas.into_iter().chain(formats).chain(text) {
         if !code.contains(rust) {
             let rule =
                 format!("nothing that is generated uses `{rust}`, the type that stands for it");

@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use smol_str::SmolStr;
 
 use crate::check::{Checker, Limits as _};
 use crate::generated::tables::BATCH_REQUEST;
@@ -240,7 +241,7 @@ impl Default for BatchBuilder {
 impl BatchBuilder {
     /// Your own reference for the batch, at most 100 characters.
     #[must_use]
-    pub fn client_batch_id(mut self, id: impl Into<String>) -> Self {
+    pub fn client_batch_id(mut self, id: impl Into<SmolStr>) -> Self {
         self.request.client_batch_id = Some(id.into());
         self
     }

@@ -130,48 +130,81 @@ impl<T: Limits> Limits for Shared<T> {
 /// Whether a text is an absolute http or https URL in the characters of RFC 3986: others have to
 /// be percent-encoded.
 pub(crate) fn is_http_url(text: &str) -> bool {
-    let Some((scheme, rest)) = text.split_once("://") else {
+    let Some(rest) = after_scheme(text.as_bytes()) else {
         return false;
     };
-    if !scheme.eq_ignore_ascii_case("https") && !scheme.eq_ignore_ascii_case("http") {
-        return false;
-    }
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
+    let end = rest
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+    let (authority, path) = rest.split_at(end.unwrap_or(rest.len()));
     // A parser of URLs mends what the platform would not, and is slow; a plain host needs none.
     is_encoded(path) && (is_plain_host(authority) || is_host(authority))
 }
 
+fn after_scheme(url: &[u8]) -> Option<&[u8]> {
+    ["https://", "http://"].iter().find_map(|scheme| {
+        let (start, rest) = url.split_at_checked(scheme.len())?;
+        start
+            .eq_ignore_ascii_case(scheme.as_bytes())
+            .then_some(rest)
+    })
+}
+
 /// Whether a path with a query and a fragment has the characters of RFC 3986 alone.
-fn is_encoded(path: &str) -> bool {
-    let (path, fragment) = path.split_once('#').unwrap_or((path, ""));
-    [path, fragment].into_iter().all(|part| {
-        let bytes = part.as_bytes();
-        bytes.iter().enumerate().all(|(at, byte)| match byte {
-            b'%' => {
-                let digits = bytes.get(at + 1..at + 3);
-                digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-            }
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => true,
-            other => b"-._~!$&'()*+,;=:@/?".contains(other),
-        })
+fn is_encoded(path: &[u8]) -> bool {
+    if path.iter().all(|byte| IN_PATH[usize::from(*byte)]) {
+        return true;
+    }
+    let mut fragments = 0;
+    path.iter().enumerate().all(|(at, byte)| match byte {
+        b'%' => {
+            let digits = path.get(at + 1..at + 3);
+            digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+        }
+        b'#' => {
+            fragments += 1;
+            fragments == 1
+        }
+        _ => IN_PATH[usize::from(*byte)],
     })
 }
 
-fn is_plain_host(authority: &str) -> bool {
-    authority.split('.').all(|label| {
-        label.starts_with(|first: char| first.is_ascii_lowercase())
-            && !label.starts_with("xn--")
-            && label
-                .bytes()
-                .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-    })
+/// The characters that stand for themselves in a path, a query or a fragment.
+const IN_PATH: [bool; 256] = {
+    let mut legal = [false; 256];
+    let listed =
+        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@/?";
+    let mut at = 0;
+    while at < listed.len() {
+        legal[listed[at] as usize] = true;
+        at += 1;
+    }
+    legal
+};
+
+/// Whether an authority is a name of a host and nothing else, in lower case: labels that start
+/// with a letter, and have no double hyphen, as encoded ones have.
+fn is_plain_host(authority: &[u8]) -> bool {
+    let mut before = b'.';
+    let plain = authority.iter().all(|byte| {
+        let plain = match byte {
+            b'a'..=b'z' => true,
+            b'0'..=b'9' | b'.' => before != b'.',
+            b'-' => before != b'.' && before != b'-',
+            _ => false,
+        };
+        before = *byte;
+        plain
+    });
+    plain && before != b'.'
 }
 
-fn is_host(authority: &str) -> bool {
-    let legal =
-        |letter: char| letter.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@%[]".contains(letter);
-    authority.chars().all(legal)
+fn is_host(authority: &[u8]) -> bool {
+    let legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%[]".contains(byte);
+    let Ok(authority) = std::str::from_utf8(authority) else {
+        return false;
+    };
+    authority.bytes().all(|byte| legal(&byte))
         && Url::parse(&format!("https://{authority}/"))
             .is_ok_and(|url| url.has_host() && url.path() == "/")
 }

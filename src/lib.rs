@@ -49,4 +49,5 @@ pub use region::{Region, UnknownRegion};
 pub use reqwest;
 pub use response::{Disagreement, Outcome, Report, Verdict};
 pub use shared::{Shared, SharedContent, SharedSmsFallback};
+pub use smol_str::SmolStr;
 pub use sub_account::SubAccountId;

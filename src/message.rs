@@ -7,6 +7,8 @@
     reason = "a member that is added to the spec starts unset"
 )]
 
+use smol_str::SmolStr;
+
 use crate::{
     Action, Content, Emphasis, Encoding, Icon, ListItem, Message, Recipient, SharedContent,
     SharedSmsFallback, SmsFallback,
@@ -21,14 +23,14 @@ impl Message {
     /// Your own reference, at most 50 characters and unlike every other of the batch. Without it
     /// the verdict on this message cannot be told from others.
     #[must_use]
-    pub fn client_message_id(mut self, id: impl Into<String>) -> Self {
+    pub fn client_message_id(mut self, id: impl Into<SmolStr>) -> Self {
         self.client_message_id = Some(id.into());
         self
     }
 
     /// Where delivery receipts of this message are posted: an absolute http or https URL.
     #[must_use]
-    pub fn dlr_callback_url(mut self, url: impl Into<String>) -> Self {
+    pub fn dlr_callback_url(mut self, url: impl Into<SmolStr>) -> Self {
         self.dlr_callback_url = Some(url.into());
         self
     }
@@ -43,7 +45,7 @@ impl Message {
 
 impl Content {
     /// A content with a title. One without a title starts as `Content::default()`.
-    pub fn new(title: impl Into<String>) -> Self {
+    pub fn new(title: impl Into<SmolStr>) -> Self {
         Self {
             title: Some(title.into()),
             ..Self::default()
@@ -52,7 +54,7 @@ impl Content {
 
     /// The name of the company that sends.
     #[must_use]
-    pub fn company(mut self, company: impl Into<String>) -> Self {
+    pub fn company(mut self, company: impl Into<SmolStr>) -> Self {
         self.company = Some(company.into());
         self
     }
@@ -66,7 +68,7 @@ impl Content {
 
     /// The one line that stands out: what it is about, and its text.
     #[must_use]
-    pub fn emphasis(mut self, label: impl Into<String>, content: impl Into<String>) -> Self {
+    pub fn emphasis(mut self, label: impl Into<SmolStr>, content: impl Into<SmolStr>) -> Self {
         self.emphasis = Some(Emphasis {
             label: Some(label.into()),
             content: Some(content.into()),
@@ -77,7 +79,7 @@ impl Content {
 
     /// One more line of the list: what it is about, and its text. LINE itself shows at most 15.
     #[must_use]
-    pub fn item(mut self, label: impl Into<String>, content: impl Into<String>) -> Self {
+    pub fn item(mut self, label: impl Into<SmolStr>, content: impl Into<SmolStr>) -> Self {
         self.list.push(ListItem {
             label: Some(label.into()),
             content: Some(content.into()),
@@ -88,14 +90,14 @@ impl Content {
 
     /// A greeting.
     #[must_use]
-    pub fn greeting(mut self, greeting: impl Into<String>) -> Self {
+    pub fn greeting(mut self, greeting: impl Into<SmolStr>) -> Self {
         self.greeting = Some(greeting.into());
         self
     }
 
     /// An explanation.
     #[must_use]
-    pub fn explanation(mut self, explanation: impl Into<String>) -> Self {
+    pub fn explanation(mut self, explanation: impl Into<SmolStr>) -> Self {
         self.explanation = Some(explanation.into());
         self
     }
@@ -103,7 +105,7 @@ impl Content {
     /// One more button: its text, and the page that it opens, an absolute http or https URL. LINE
     /// itself shows at most 2.
     #[must_use]
-    pub fn action(mut self, title: impl Into<String>, url: impl Into<String>) -> Self {
+    pub fn action(mut self, title: impl Into<SmolStr>, url: impl Into<SmolStr>) -> Self {
         self.actions.push(Action {
             title: Some(title.into()),
             url: Some(url.into()),
@@ -115,7 +117,7 @@ impl Content {
 
 impl SmsFallback {
     /// An SMS with a text.
-    pub fn new(text: impl Into<String>) -> Self {
+    pub fn new(text: impl Into<SmolStr>) -> Self {
         Self {
             text: Some(text.into()),
             ..Self::default()
@@ -124,7 +126,7 @@ impl SmsFallback {
 
     /// The sender that the SMS shows, a number or a name, at most 16 characters.
     #[must_use]
-    pub fn source(mut self, source: impl Into<String>) -> Self {
+    pub fn source(mut self, source: impl Into<SmolStr>) -> Self {
         self.source = Some(source.into());
         self
     }

@@ -566,7 +566,7 @@ impl State {
         };
         let approved = self.settings.approved_titles.as_ref().is_none_or(|titles| {
             let title = message.content.title.as_ref();
-            title.is_some_and(|title| titles.contains(title))
+            title.is_some_and(|title| titles.contains(title.as_str()))
         });
         if !approved {
             return reject(ErrorCode::TemplateNotFound);

@@ -156,7 +156,7 @@ fn what_no_schema_can_say() {
         refused(message("a").sms_fallback(source.clone())),
         [format!("messages[0].smsFallback: {no_text}")]
     );
-    source.text = Some(String::new());
+    source.text = Some("".into());
     assert_eq!(
         refused(message("a").sms_fallback(source)),
         [format!("messages[0].smsFallback: {no_text}")]
@@ -380,7 +380,7 @@ fn a_request_made_by_hand_is_checked_the_same() {
                 emphasis,
                 actions: vec![Action {
                     title: None,
-                    url: Some("nowhere".to_owned()),
+                    url: Some("nowhere".into()),
                 }],
                 ..Content::default()
             },

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use jsonschema::Validator;
 use lon_batch::reqwest::Url;
 use lon_batch::{
-    Batch, Content, Encoding, Icon, Message, Msisdn, MsisdnError, Recipient, SmsFallback,
+    Batch, Content, Encoding, Icon, Message, Msisdn, MsisdnError, Recipient, SmolStr, SmsFallback,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -63,8 +63,8 @@ fn url() -> impl Strategy<Value = String> {
 }
 
 /// Any text, of any characters.
-fn text() -> impl Strategy<Value = String> {
-    any::<String>()
+fn text() -> impl Strategy<Value = SmolStr> {
+    any::<String>().prop_map(SmolStr::from)
 }
 
 fn content() -> impl Strategy<Value = Content> {
@@ -107,13 +107,16 @@ fn sms() -> impl Strategy<Value = SmsFallback> {
         Just(Encoding::Gsm7),
         Just(Encoding::Ucs2)
     ];
-    ("\\PC{1,20}", option::of("\\PC{0,16}"), option::of(encoding)).prop_map(
-        |(text, source, encoding)| SmsFallback {
+    (
+        "\\PC{1,20}",
+        option::of("\\PC{0,16}".prop_map(SmolStr::from)),
+        option::of(encoding),
+    )
+        .prop_map(|(text, source, encoding)| SmsFallback {
             source,
             encoding,
             ..SmsFallback::new(text)
-        },
-    )
+        })
 }
 
 /// A batch that is valid but for contents with nothing set, which are given a title.
@@ -135,8 +138,9 @@ fn batch() -> impl Strategy<Value = Batch> {
                 content
             };
             let mut message = Message::new(to, content);
-            message.client_message_id = has_id.then(|| format!("{index}-{}", "字".repeat(46)));
-            message.dlr_callback_url = url;
+            message.client_message_id =
+                has_id.then(|| format!("{index}-{}", "字".repeat(46)).into());
+            message.dlr_callback_url = url.map(SmolStr::from);
             message.sms_fallback = sms.map(Into::into);
             message
         });

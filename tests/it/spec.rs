@@ -409,7 +409,7 @@ use lon_batch::*;
 
 fn main() {
     let mut message = Message::new("+6591234567".parse::<Msisdn>().unwrap(), Content::new("a"));
-    message.campaign = Some("four".to_owned());
+    message.campaign = Some("four".into());
     let content = Content { footer: Some("b".into()), ..Content::new("a").icon(Icon::RocketLaunch) };
     let other = Message::new("+6591234567".parse::<Msisdn>().unwrap(), content);
     let three = [message, other.clone(), other.clone()];
