@@ -4,6 +4,8 @@
 mod check;
 #[path = "build/generate.rs"]
 mod generate;
+#[path = "build/schemas.rs"]
+mod schemas;
 #[path = "build/spec.rs"]
 mod spec;
 #[path = "build/tables.rs"]
@@ -38,9 +40,12 @@ fn build() -> Result<(), SpecError> {
     let spec = Spec::parse(SPEC, &text)?;
     check::check(&spec)?;
     write("tables.rs", &tables::tables(&spec)?)?;
-    write("client.rs", &generate::client(&spec, feature("SCHEMARS"))?)?;
+    write("client.rs", &generate::client(&spec)?)?;
     if feature("MOCK") {
         write("mocks.rs", &generate::mocks(&spec)?)?;
+    }
+    if feature("SCHEMARS") {
+        write("schemas.rs", &schemas::schemas(&spec)?)?;
     }
     Ok(())
 }

@@ -16,12 +16,12 @@ const TEXT: &str = "::smol_str::SmolStr";
 /// The client, generated from the answers of success only: where an error has a type and the
 /// body of an answer is not of it, the generated code loses status and headers. Without a type
 /// for errors each of them arrives whole, and `src/error.rs` reads it.
-pub fn client(spec: &Spec, schemars: bool) -> Result<String, SpecError> {
+pub fn client(spec: &Spec) -> Result<String, SpecError> {
     let mut api = openapi(spec)?;
     without_default(spec, &mut api)?;
     without_required_null(spec, &mut api)?;
     without_error_responses(spec, &mut api)?;
-    let code = Generator::new(&settings(spec, schemars))
+    let code = Generator::new(&settings(spec))
         .generate_tokens(&api)
         .map_err(|error| spec.error("", &format!("progenitor: {error}")))?;
     let code = pretty(spec, code)?;
@@ -34,7 +34,7 @@ pub fn mocks(spec: &Spec) -> Result<String, SpecError> {
     let mut api = openapi(spec)?;
     without_default(spec, &mut api)?;
     without_required_null(spec, &mut api)?;
-    let code = Generator::new(&settings(spec, false))
+    let code = Generator::new(&settings(spec))
         .httpmock(&api, "crate::generated")
         .map_err(|error| spec.error("", &format!("progenitor: {error}")))?;
     pretty(spec, code)
@@ -165,7 +165,7 @@ fn no_longer_applies(
     Err(spec.error(pointer, &rule))
 }
 
-fn settings(spec: &Spec, schemars: bool) -> GenerationSettings {
+fn settings(spec: &Spec) -> GenerationSettings {
     let mut settings = GenerationSettings::new();
     settings
         .with_interface(InterfaceStyle::Positional)
@@ -176,9 +176,6 @@ fn settings(spec: &Spec, schemars: bool) -> GenerationSettings {
                 .expect("a path is tokens"),
         )
         .with_derive("PartialEq");
-    if schemars {
-        settings.with_derive("::schemars::JsonSchema");
-    }
     for (name, rust) in REPLACED {
         let impls = [TypeImpl::Display, TypeImpl::FromStr];
         settings.with_replacement(name, rust, impls.into_iter());

@@ -239,12 +239,13 @@ fn constructor(
             Value::Null => (false, *schema),
             items => (true, items),
         };
-        let rust = rust_type(schema).ok_or_else(|| {
-            spec.error(
+        let Some(name) = target_name(schema) else {
+            return Err(spec.error(
                 &at,
                 "a required member of a request has to be a `$ref` or a list of one",
-            )
-        })?;
+            ));
+        };
+        let rust = rust_type(name);
         let field = ident(&member.to_snake_case());
         parameters.push(if list {
             quote! { #field: Vec<#rust> }
@@ -269,20 +270,19 @@ fn constructor(
     }))
 }
 
-fn rust_type(schema: &Value) -> Option<TokenStream> {
-    let name = target(schema)?.strip_prefix("/components/schemas/")?;
+/// The Rust type of a named schema.
+pub fn rust_type(name: &str) -> TokenStream {
     if let Some((_, rust)) = REPLACED.iter().find(|(replaced, _)| *replaced == name) {
-        return rust.parse().ok();
+        return rust.parse().expect("a path is tokens");
     }
     let name = ident(name);
-    Some(quote! { super::types::#name })
+    quote! { super::types::#name }
 }
 
 /// The name of the generated object that a member holds, seen through aliases.
 fn object_below(spec: &Spec, member: &Value) -> Option<String> {
-    let pointer = target(member)?;
-    let name = pointer.strip_prefix("/components/schemas/")?;
-    let schema = spec.value.pointer(pointer)?;
+    let name = target_name(member)?;
+    let schema = spec.value.pointer(&schema_pointer(name))?;
     if target(schema).is_some() {
         return object_below(spec, schema);
     }
@@ -291,11 +291,16 @@ fn object_below(spec: &Spec, member: &Value) -> Option<String> {
 }
 
 /// The pointer that a schema refers to, plainly or as the one part of an `allOf`.
-fn target(schema: &Value) -> Option<&str> {
+pub fn target(schema: &Value) -> Option<&str> {
     let reference = schema
         .get("$ref")
         .or_else(|| schema.pointer("/allOf/0/$ref"));
     reference?.as_str()?.strip_prefix('#')
+}
+
+/// The name of the schema that a schema refers to.
+fn target_name(schema: &Value) -> Option<&str> {
+    target(schema)?.strip_prefix("/components/schemas/")
 }
 
 fn properties(schema: &Value) -> impl Iterator<Item = &String> {

@@ -39,7 +39,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let (client, batch, _sandbox) = match (sub_account, api_key) {
         (Some(sub_account), Some(api_key)) => {
             let client = platform(sub_account, api_key)?;
-            let batch = batch(&recipients()?)?;
+            let batch = batch(&recipients()?, &[event()])?;
             println!(
                 "Sending to the platform at {}: real messages, recipients: {}.\n",
                 client.base_url(),
@@ -51,7 +51,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
             let titles = ["Event reminder", "Your parcel is on its way"];
             let sandbox = Sandbox::builder().approved_titles(titles).start().await?;
             let client = sandbox.client().build()?;
-            let batch = batch(&customers()?)?;
+            let batch = batch(&customers()?, &[event(), parcel(), sale()])?;
             println!(
                 "Sending to the sandbox on this machine: nothing leaves it, recipients: {}.\n",
                 batch.len()
@@ -119,35 +119,43 @@ fn customers() -> Result<Vec<Recipient>, Box<dyn Error>> {
     ])
 }
 
-/// The third message, where there is one, has a title that no template has.
-fn batch(recipients: &[Recipient]) -> Result<Batch, lon_batch::Invalid> {
-    let event = Content::new("Event reminder")
+fn event() -> Content {
+    Content::new("Event reminder")
         .company("8x8")
         .icon(Icon::CalendarCheck)
         .emphasis("Event name", "8x8 Conference")
         .item("Date", "Tue 26/09/2023")
         .greeting("Can't wait to see you there!")
         .explanation("We would like to remind you about your reservation for tomorrow event")
-        .action("See direction", "https://www.google.com/maps");
-    let parcel = Content::new("Your parcel is on its way")
+        .action("See direction", "https://www.google.com/maps")
+}
+
+fn parcel() -> Content {
+    Content::new("Your parcel is on its way")
         .icon(Icon::BoxCheck)
         .item("Parcel", "TH-204-118")
-        .action("Track it", "https://example.com/parcels/TH-204-118");
-    let sale = Content::new("Flash sale!")
-        .icon(Icon::Megaphone)
-        .greeting("Only today");
-    let sms = SmsFallback::new("Your event is tomorrow")
-        .source("8x8")
-        .encoding(Encoding::Auto);
+        .action("Track it", "https://example.com/parcels/TH-204-118")
+}
 
-    let contents = [event, parcel, sale].map(lon_batch::SharedContent::from);
+/// No approved template has this title, so the sandbox rejects it as the platform would.
+fn sale() -> Content {
+    Content::new("Flash sale!")
+        .icon(Icon::Megaphone)
+        .greeting("Only today")
+}
+
+/// The contents in turn, one to each recipient.
+fn batch(recipients: &[Recipient], contents: &[Content]) -> Result<Batch, lon_batch::Invalid> {
     let messages = recipients.iter().zip(contents.iter().cycle()).enumerate();
     Batch::builder()
         .client_batch_id("example-batch")
         .messages(messages.map(|(index, (recipient, content))| {
+            let sms = SmsFallback::new("A notification waits for you in LINE")
+                .source("8x8")
+                .encoding(Encoding::Auto);
             Message::new(*recipient, content.clone())
                 .client_message_id(format!("example-{}", index + 1))
-                .sms_fallback(sms.clone())
+                .sms_fallback(sms)
         }))
         .build()
 }

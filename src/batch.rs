@@ -21,6 +21,14 @@ use crate::{BatchRequest, Content, Hint, Message, Msisdn, Recipient};
 /// other self-describing serde format; each way checks it the same. `Debug` tells its size and
 /// not its messages.
 ///
+/// What is not known to be valid cannot be sent:
+///
+/// ```compile_fail,E0308
+/// # async fn example(client: lon_batch::Client, request: lon_batch::BatchRequest) {
+/// client.send(&request).await;
+/// # }
+/// ```
+///
 /// Checked are: the number of messages; the lengths of clientBatchId (100 characters),
 /// clientMessageId (50) and the source of an SMS (16); that no clientMessageId stands twice; that
 /// URLs are absolute http or https URLs; that a content has something set, and an SMS fallback a

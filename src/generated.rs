@@ -8,3 +8,9 @@ include!(concat!(env!("OUT_DIR"), "/client.rs"));
 pub mod tables {
     include!(concat!(env!("OUT_DIR"), "/tables.rs"));
 }
+
+/// JSON Schema of the types of a request, from the spec.
+#[cfg(feature = "schemars")]
+mod schemas {
+    include!(concat!(env!("OUT_DIR"), "/schemas.rs"));
+}

@@ -19,6 +19,8 @@ mod recipient;
 mod region;
 mod response;
 mod retry_after;
+#[cfg(feature = "schemars")]
+mod schema;
 mod shape;
 mod shared;
 mod sub_account;

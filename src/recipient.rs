@@ -10,7 +10,23 @@ use crate::{
 
 /// Who receives a message: `user` in JSON.
 ///
-/// A national number without a country cannot be built.
+/// A national number without a country cannot be built:
+///
+/// ```compile_fail,E0277
+/// use lon_batch::{Content, Message, NationalNumber};
+///
+/// let number = NationalNumber::parse("91234567").unwrap();
+/// Message::new(number, Content::new("Hello"));
+/// ```
+///
+/// With one it can:
+///
+/// ```
+/// use lon_batch::{Content, CountryCode, Message, NationalNumber};
+///
+/// let number = NationalNumber::parse("91234567").unwrap();
+/// Message::new((number, CountryCode::parse("SG").unwrap()), Content::new("Hello"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Recipient {
     /// A number in E.164 form. It is sent without a country.

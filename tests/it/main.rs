@@ -14,7 +14,10 @@ mod contract;
 mod errors;
 mod faults;
 mod numbers;
+mod programs;
 mod properties;
 mod sandbox;
+#[cfg(feature = "schemars")]
+mod schema;
 mod spec;
 mod support;

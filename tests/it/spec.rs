@@ -1,4 +1,4 @@
-//! The build: what it says of a broken spec, and that a change of the spec reaches the client.
+//! The build: what it says of a broken spec, and what it depends on.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,14 +8,14 @@ use std::process::Command;
 #[path = "../../build/spec.rs"]
 mod reader;
 
-const FILE: &str = "spec/lon-batch.yaml";
+pub const FILE: &str = "spec/lon-batch.yaml";
 
 /// The spec as it is committed.
 pub fn committed() -> reader::Spec {
     reader::Spec::parse(FILE, &text()).unwrap()
 }
 
-fn text() -> String {
+pub fn text() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE)).unwrap()
 }
 
@@ -348,123 +348,4 @@ fn the_build_depends_on_the_spec_and_on_itself_alone() {
         .collect();
     assert_eq!(inputs, [FILE, "build.rs", "build"]);
     assert!(!folder.join("mocks.rs").exists(), "the mocks are a feature");
-}
-
-/// Builds a copy of the crate with another spec, and runs a program that uses what is new in it.
-#[test]
-fn a_change_of_the_spec_reaches_the_client() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = folder("changed");
-    for name in ["build", "src"] {
-        copy(&root.join(name), &folder.join(name));
-    }
-    for name in ["Cargo.toml", "Cargo.lock", "build.rs", "README.md"] {
-        fs::copy(root.join(name), folder.join(name)).unwrap();
-    }
-    let mut spec = text();
-    for (from, to) in [
-        // A field of a request, with a limit, and one of an object without required members.
-        (
-            "        clientMessageId:\n          type: string\n",
-            "        campaign:\n          type: string\n          maxLength: 3\n          description: New.\n        clientMessageId:\n          type: string\n",
-        ),
-        (
-            "        greeting:\n",
-            "        footer:\n          type: string\n          description: New.\n        greeting:\n",
-        ),
-        // A field of an answer.
-        (
-            "        acceptedCount:\n",
-            "        heldCount:\n          type: integer\n          format: int64\n          nullable: true\n          description: New.\n        acceptedCount:\n",
-        ),
-        // Values of lists, open and closed, a region, a limit.
-        (
-            "        - userPlus\n",
-            "        - userPlus\n        - rocketLaunch\n",
-        ),
-        (
-            "      enum: [AUTO, GSM7, UCS2]",
-            "      enum: [AUTO, GSM7, UCS2, UTF8]",
-        ),
-        (
-            "        - {value: queued,",
-            "        - {value: held, description: New.}\n        - {value: queued,",
-        ),
-        (
-            "servers:\n",
-            "servers:\n  - {url: 'https://new.example.com', description: Nowhere, x-region: Nowhere}\n",
-        ),
-        ("maxItems: 1000", "maxItems: 2"),
-    ] {
-        assert!(spec.contains(from), "{from}");
-        spec = spec.replacen(from, to, 1);
-    }
-    fs::write(folder.join(FILE), spec).unwrap();
-    fs::create_dir(folder.join("examples")).unwrap();
-    fs::write(
-        folder.join("examples/changed.rs"),
-        r##"//! Uses what is new.
-
-use lon_batch::*;
-
-fn main() {
-    let mut message = Message::new("+6591234567".parse::<Msisdn>().unwrap(), Content::new("a"));
-    message.campaign = Some("four".into());
-    let content = Content { footer: Some("b".into()), ..Content::new("a").icon(Icon::RocketLaunch) };
-    let other = Message::new("+6591234567".parse::<Msisdn>().unwrap(), content);
-    let three = [message, other.clone(), other.clone()];
-    println!("{}", Batch::builder().messages(three).build().unwrap_err());
-    let sms = SmsFallback::new("a").encoding(Encoding::Utf8);
-    let batch = Batch::builder().message(other.sms_fallback(sms)).build().unwrap();
-    println!("{}", serde_json::to_string(&batch).unwrap());
-    let json = br#"{"heldCount": 7, "messages": [{"status": {"state": "held"}}]}"#;
-    let response: BatchResponse = serde_json::from_slice(json).unwrap();
-    println!("{:?} {:?}", response.held_count, response.results()[0].state());
-    println!("{} {}", Region::default(), MAX_MESSAGES_PER_BATCH);
-}
-"##,
-    )
-    .unwrap();
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let output = Command::new(env!("CARGO"))
-        .args([
-            "run",
-            "--quiet",
-            "--offline",
-            "--example",
-            "changed",
-            "--target-dir",
-        ])
-        .arg(target)
-        .current_dir(&folder)
-        .output()
-        .unwrap();
-    let noise = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{noise}");
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .collect::<Vec<_>>(),
-        [
-            "nothing was sent, 2 problems:",
-            "  messages: 3 entries, at least 1 and at most 2",
-            "  messages[0].campaign: 4 characters, at most 3",
-            r#"{"includeMessagesInResponse":true,"messages":[{"content":{"footer":"b","icon":"rocketLaunch","title":"a"},"smsFallback":{"encoding":"UTF8","text":"a"},"user":{"msisdn":"+6591234567"}}]}"#,
-            "Some(7) Some(Held)",
-            "Nowhere 2",
-        ]
-    );
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }
