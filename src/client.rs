@@ -73,19 +73,18 @@ impl Client {
             .send_lon_batch(&self.sub_account_id, batch.request())
             .await;
         let exchange = &client.inner;
+        let seen = exchange.take_seen();
         match result {
             Ok(response) => Ok(response.into_inner()),
-            Err(GeneratedError::InvalidResponsePayload(body, _)) => {
-                accepted(exchange, exchange.take_seen(), &body)
-            }
+            Err(GeneratedError::InvalidResponsePayload(body, _)) => accepted(exchange, seen, &body),
             Err(GeneratedError::UnexpectedResponse(response)) => {
                 let (status, headers) = (response.status(), response.headers().clone());
                 // The body was read by then, so this neither waits nor fails.
                 let body = response.bytes().await.unwrap_or_default();
                 if status.is_success() {
-                    accepted(exchange, exchange.take_seen(), &body)
+                    accepted(exchange, seen, &body)
                 } else {
-                    Err(answered(exchange, status, &headers, &body))
+                    Err(answered(exchange, &seen, status, &headers, &body))
                 }
             }
             Err(
@@ -196,10 +195,17 @@ impl ClientBuilder {
     /// An HTTP client of your own: other TLS, a proxy, certificates.
     ///
     /// The key, the user agent and the time-out of the request are set on each request all the
-    /// same. What cannot be controlled then is up to you: turn off redirects
-    /// ([`Policy::none`]), since a redirect can send a batch twice and phone numbers to another
-    /// host; turn off retries ([`reqwest::retry::never`]); set a `connect_timeout`; let no proxy
-    /// see plain http.
+    /// same. What cannot be controlled from here is up to you:
+    /// - Turn off redirects ([`Policy::none`]). A client that follows one can send a batch twice,
+    ///   and phone numbers to another host; and where the redirect leads to a host that cannot be
+    ///   reached, the error is [`NotSent`](crate::NotSent) although the first host has the batch.
+    /// - Turn off retries ([`reqwest::retry::never`]).
+    /// - Set a `connect_timeout`, shorter than the time-out of the request.
+    /// - Let no proxy see plain http (`no_proxy`), where the base URL is that of this machine.
+    ///
+    /// It has to be of the version of reqwest that is re-exported as [`crate::reqwest`], and it
+    /// has the TLS that your own features of reqwest give it: with this crate's alone
+    /// `reqwest::Client::new()` panics, since no TLS is chosen for it.
     #[must_use]
     pub fn http_client(mut self, client: reqwest::Client) -> Self {
         self.http_client = Some(client);

@@ -335,16 +335,18 @@ pub(crate) fn accepted(
 /// An answer that is not a success.
 pub(crate) fn answered(
     exchange: &Exchange,
+    seen: &Seen,
     status: StatusCode,
     headers: &http::HeaderMap,
     body: &[u8],
 ) -> Error {
     let error = Box::new(ApiError::new(exchange, status, headers, body));
-    match status.as_u16() {
-        // "See other" says that the request was carried out.
-        303 => Error::MayHaveBeenSent(MayHaveBeenSent::Answered(error)),
-        300..=499 => Error::Refused(error),
-        _ => Error::MayHaveBeenSent(MayHaveBeenSent::Answered(error)),
+    // "See other" says that the request was carried out.
+    let refused = matches!(status.as_u16(), 300..=302 | 304..=499);
+    if refused && !seen.redirected {
+        Error::Refused(error)
+    } else {
+        Error::MayHaveBeenSent(MayHaveBeenSent::Answered(error))
     }
 }
 

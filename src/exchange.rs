@@ -1,7 +1,7 @@
 //! What goes out with a request, and how its answer is read: the hooks of the generated client.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -34,6 +34,9 @@ pub struct Exchange {
 #[derive(Default)]
 pub(crate) struct Seen {
     pub status: Option<StatusCode>,
+    /// Whether the request went on to another URL, as a client that is not of our making may let
+    /// it: then the first server may have processed it, whatever the last one says.
+    pub redirected: bool,
     /// Why the body ends where it ends, if it was cut.
     pub cut: Option<reqwest::Error>,
 }
@@ -63,9 +66,12 @@ impl Exchange {
         }
     }
 
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn take_seen(&self) -> Seen {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *seen)
+        std::mem::take(&mut *self.seen())
     }
 
     /// At most [`KEPT_LIMIT`] bytes of a body, without the API key.
@@ -87,10 +93,7 @@ impl Exchange {
             // A key that the bound would cut in two has to be there whole to be found.
             KEPT_LIMIT + self.authorization.len()
         };
-        let mut seen = Seen {
-            status: Some(status),
-            cut: None,
-        };
+        let mut cut = None;
         let mut body = BytesMut::new();
         while body.len() < limit {
             match response.chunk().await {
@@ -100,12 +103,15 @@ impl Exchange {
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    seen.cut = Some(error.without_url());
+                    cut = Some(error.without_url());
                     break;
                 }
             }
         }
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        let mut seen = self.seen();
+        seen.status = Some(status);
+        seen.cut = cut;
+        drop(seen);
         let mut read = http::Response::new(body.freeze());
         *read.status_mut() = status;
         *read.headers_mut() = std::mem::take(response.headers_mut());
@@ -152,7 +158,9 @@ impl ClientHooks<Exchange> for generated::Client {
     }
 
     async fn exec(&self, request: Request, _: &OperationInfo) -> reqwest::Result<Response> {
+        let url = request.url().clone();
         let response = self.client.execute(request).await?;
+        self.inner.seen().redirected = *response.url() != url;
         Ok(self.inner.read(response).await)
     }
 }

@@ -9,8 +9,8 @@ const SHOWN: usize = 2;
 
 /// A text with the digits of every phone number in it replaced by `*`, all but the last two.
 ///
-/// A phone number is a run of at least seven ASCII or full-width digits; single spaces, hyphens, dots and
-/// parentheses do not end a run. Ids and dates can be masked too, where they look like one.
+/// A phone number is a run of at least seven digits of any script; up to two spaces, hyphens,
+/// dots or parentheses between digits do not end a run. Ids and dates can be masked too, where they look like one.
 pub(crate) struct Masked<'a>(pub &'a str);
 
 impl fmt::Display for Masked<'_> {
@@ -40,7 +40,7 @@ impl fmt::Debug for Masked<'_> {
 }
 
 fn is_digit(letter: char) -> bool {
-    letter.is_ascii_digit() || ('\u{ff10}'..='\u{ff19}').contains(&letter)
+    letter.is_numeric()
 }
 
 /// The run that a text starts with, up to its last digit, and how many digits it has.
@@ -73,6 +73,7 @@ mod tests {
             ("call +65 9123 4567 now", "call +** **** **67 now"),
             ("(02) 1234-5678.", "(**) ****-**78."),
             ("６５９１２３４５６７", "********６７"),
+            ("٦٥٩١٢٣٤٥٦٧", "********٦٧"),
             ("123456", "123456"),
             ("1234567", "*****67"),
         ] {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, NaiveDateTime};
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
@@ -137,15 +137,23 @@ impl Timestamp {
         }
     }
 
-    /// The moment, to the nanosecond; `None` where the text is no date and time in ISO 8601 form.
+    /// The moment, to the nanosecond; `None` where the text is no date and time in ISO 8601 form,
+    /// or one that the clock of the system does not know.
     /// A time without an offset is taken as UTC.
     pub fn to_system_time(&self) -> Option<SystemTime> {
         let moment = DateTime::parse_from_rfc3339(&self.0).map(|time| time.to_utc());
         let naive = || NaiveDateTime::parse_from_str(&self.0, "%Y-%m-%dT%H:%M:%S%.f");
-        moment
+        let moment = moment
             .or_else(|_| naive().map(|time| time.and_utc()))
-            .ok()
-            .map(SystemTime::from)
+            .ok()?;
+        // The clock of some systems begins or ends nearer than the calendar does.
+        let seconds = Duration::from_secs(moment.timestamp().unsigned_abs());
+        let second = if moment.timestamp() < 0 {
+            SystemTime::UNIX_EPOCH.checked_sub(seconds)
+        } else {
+            SystemTime::UNIX_EPOCH.checked_add(seconds)
+        };
+        second?.checked_add(Duration::from_nanos(moment.timestamp_subsec_nanos().into()))
     }
 }
 

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use lon_batch::reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use lon_batch::reqwest::redirect::Policy;
 use lon_batch::{Error, MayHaveBeenSent, UnreadableReason};
@@ -311,6 +312,65 @@ async fn a_future_that_is_dropped_ends_the_request() {
     task.abort();
     gone.notified().await;
     assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_client_of_ones_own_that_follows_redirects_leaves_it_open() {
+    // 303 says that the first server carried the request out; a 404 after it proves nothing.
+    let elsewhere = RawServer::answering(answer("404 Not Found", "", "")).await;
+    let location = format!("location: {}/\r\n", elsewhere.base_url());
+    let server = RawServer::answering(answer("303 See Other", &location, "")).await;
+    let http = own_client().build().unwrap();
+    let client = client_of(server.base_url())
+        .http_client(http)
+        .build()
+        .unwrap();
+    let error = client.send(&batch(&["a"])).await.unwrap_err();
+    assert_eq!(error.status().unwrap(), 404);
+    assert!(
+        error.may_have_been_sent() && !error.is_retryable(),
+        "{error:?}"
+    );
+    assert_no_secrets(&printed(&error));
+    assert_eq!(elsewhere.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_client_of_ones_own_sends_the_key_and_the_user_agent_all_the_same() {
+    let (sent, request) = oneshot::channel();
+    let sent = Arc::new(std::sync::Mutex::new(Some(sent)));
+    let server = RawServer::start(move |mut stream| {
+        let sent = Arc::clone(&sent);
+        async move {
+            let request = read_request(&mut stream).await;
+            sent.lock().unwrap().take().unwrap().send(request).unwrap();
+            stream.write_all(&answer("200 OK", "", "{}")).await.unwrap();
+        }
+    })
+    .await;
+    let mut headers = HeaderMap::new();
+    headers.insert("authorization", "Bearer of another".parse().unwrap());
+    let http = own_client()
+        .user_agent("other/1")
+        .default_headers(headers)
+        .build()
+        .unwrap();
+    let client = client_of(server.base_url())
+        .http_client(http)
+        .build()
+        .unwrap();
+    client.send(&batch(&["a"])).await.unwrap();
+    let request = request.await.unwrap();
+    for line in [
+        format!("authorization: Bearer {KEY}\r\n"),
+        "user-agent: lon-batch/".to_owned(),
+    ] {
+        assert_eq!(request.matches(&line).count(), 1, "{request}");
+    }
+    assert!(
+        !request.contains("other") && !request.contains("api-version"),
+        "{request}"
+    );
 }
 
 /// Set for the process that a test starts of itself.
