@@ -200,11 +200,18 @@ fn is_plain_host(authority: &[u8]) -> bool {
 }
 
 fn is_host(authority: &[u8]) -> bool {
-    let legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%[]".contains(byte);
     let Ok(authority) = std::str::from_utf8(authority) else {
         return false;
     };
-    authority.bytes().all(|byte| legal(&byte))
+    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let legal = |text: &str, more: &[u8]| {
+        let mut bytes = text.bytes();
+        bytes.all(|byte| byte.is_ascii_alphanumeric() || more.contains(&byte))
+    };
+    // Brackets are for an IPv6 address alone.
+    is_encoded(user.as_bytes())
+        && legal(user, b"-._~!$&'()*+,;=:%")
+        && legal(host, b"-._~!$&'()*+,;=:[]")
         && Url::parse(&format!("https://{authority}/"))
             .is_ok_and(|url| url.has_host() && url.path() == "/")
 }

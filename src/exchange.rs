@@ -164,3 +164,16 @@ impl ClientHooks<Exchange> for generated::Client {
         Ok(self.inner.read(response).await)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Exchange;
+    use std::time::Duration;
+
+    #[test]
+    fn the_key_is_marked_for_what_prints_headers() {
+        let exchange = Exchange::new("a-key".into(), Duration::from_secs(1)).unwrap();
+        assert!(exchange.authorization.is_sensitive());
+        assert_eq!(format!("{:?}", exchange.authorization), "Sensitive");
+    }
+}

@@ -59,7 +59,7 @@ fn recipient() -> impl Strategy<Value = Recipient> {
 }
 
 fn url() -> impl Strategy<Value = String> {
-    "https?://[a-z][a-z0-9-]{0,9}\\.[a-z]{2,5}(/([a-zA-Z0-9/?&=+.~_:@!$'()*,;-]|%[0-9A-F]{2}){0,20})?(#[a-z]*)?"
+    "https?://[a-z][a-z0-9]{0,5}(-[a-z0-9]{1,5})?\\.[a-z]{2,5}(/([a-zA-Z0-9/?&=+.~_:@!$'()*,;-]|%[0-9A-F]{2}){0,20})?(#[a-z]*)?"
 }
 
 /// Any text, of any characters.
