@@ -90,8 +90,7 @@ impl Exchange {
         let limit = if status.is_success() {
             ACCEPTED_LIMIT
         } else {
-            // A key that the bound would cut in two has to be there whole to be found.
-            KEPT_LIMIT + self.authorization.len()
+            KEPT_LIMIT
         };
         let mut cut = None;
         let mut body = BytesMut::new();

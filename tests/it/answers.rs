@@ -76,6 +76,14 @@ fn odd_values_decode_and_keep_their_text() {
     // Ids and texts of other JSON types are kept as their text.
     let other = read(json!({"batchId": 5, "messages": [{"user": {"msisdn": 6_591_234_567_u64}}]}));
     assert_eq!(other.batch_id.as_deref(), Some("5"));
+    for (odd, kept) in [
+        (json!(-5), "-5"),
+        (json!(1.5), "1.5"),
+        (json!(true), "true"),
+    ] {
+        let response = read(json!({ "batchId": odd }));
+        assert_eq!(response.batch_id.as_deref(), Some(kept));
+    }
     let user = other.results()[0].user.as_ref().unwrap();
     assert_eq!(user.msisdn.as_deref(), Some("6591234567"));
     assert_no_secrets(&format!("{other:?}"));
@@ -265,6 +273,16 @@ fn all_accepted_means_every_message_that_was_sent() {
     assert!(!counts(2, 0, json!([entry("a", "queued"), entry("b", "error")])).all_accepted());
     let fewer = counts(1, 0, json!([entry("a", "queued")]));
     assert!(fewer.all_accepted() && !fewer.report(&batch).all_accepted());
+    let more = counts(3, 0, both.clone());
+    assert!(more.all_accepted() && !more.report(&batch).all_accepted());
+    let stray = json!([
+        entry("a", "queued"),
+        entry("b", "sent"),
+        entry("z", "unknown")
+    ]);
+    let stray = counts(2, 0, stray);
+    assert!(stray.report(&batch).disagreements().is_empty());
+    assert!(!stray.report(&batch).all_accepted());
     let none = read(json!({ "messages": both }));
     assert!(!none.all_accepted());
     assert_eq!(none.report(&batch).disagreements(), [Disagreement::NoCount]);

@@ -308,7 +308,7 @@ fn reading_tells_every_problem_with_its_place() {
             {"content": {"title": "Hello"}},
             {"user": {"msisdn": "+6591234567"}},
             "+6591234567",
-            {"user": {"msisdn": "+6591234567", "+6591234567": 1}, "content": {"titel": "Hello"}},
+            {"user": {"msisdn": "+6591234567", "6591234567": 1}, "content": {"titel": "Hello"}},
             {
                 "user": {"msisdn": "+6591234567"},
                 "clientMessageId": "x".repeat(51),

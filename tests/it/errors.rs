@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use lon_batch::{
-    ApiError, BatchResponse, Error, ErrorCode, MayHaveBeenSent, OpaqueId, UnreadableReason,
+    ApiError, BatchResponse, Client, Error, ErrorCode, MayHaveBeenSent, OpaqueId, UnreadableReason,
 };
 
 use crate::support::{
@@ -300,15 +300,39 @@ async fn an_echoed_key_and_number_are_redacted() {
     };
     let kept = String::from_utf8(unreadable.body().to_vec()).unwrap();
     assert_eq!(kept, format!("Key [redacted] of {NUMBER} is bad"));
-    // A key that stands where a kept body ends is not kept in part.
+    // A key that stands where the kept body ends is not kept in part.
     for before in 64 * 1024 - KEY.len()..=64 * 1024 {
         let body = format!("{}{KEY}{KEY}", "x".repeat(before));
-        for status in ["200 OK", "502 X"] {
-            let error = fails(answer(status, "", &body)).await;
-            if let Error::AcceptedUnreadable(unreadable) = &error {
-                let kept = String::from_utf8_lossy(unreadable.body()).into_owned();
-                assert!(!kept.contains(&KEY[..4]), "{before}");
-            }
-        }
+        let error = fails(answer("200 OK", "", &body)).await;
+        let Error::AcceptedUnreadable(unreadable) = &error else {
+            panic!("{error:?}");
+        };
+        let kept = String::from_utf8_lossy(unreadable.body()).into_owned();
+        assert!(!kept.contains(&KEY[..4]), "{before}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_json_escapes_is_redacted_in_both_forms() {
+    let key = r#"te"st\key"#;
+    let escaped = serde_json::to_string(key).unwrap();
+    for body in [
+        format!("<p>{key}</p>"),
+        format!(r#"{{"error": {escaped}}}"#),
+    ] {
+        let server = RawServer::answering(answer("502 X", "", body)).await;
+        let client = Client::builder("my-subaccount", key).base_url(server.base_url());
+        let error = client
+            .build()
+            .unwrap()
+            .send(&batch(&["a"]))
+            .await
+            .unwrap_err();
+        let excerpt = api(&error).excerpt().unwrap();
+        assert!(excerpt.contains("[redacted]"), "{excerpt}");
+        assert!(
+            !excerpt.contains("st") && !excerpt.contains("key"),
+            "{excerpt}"
+        );
     }
 }

@@ -24,7 +24,9 @@ const SHORT: Duration = Duration::from_millis(300);
 async fn send(base_url: String, timeout: Duration) -> Error {
     let client = client_of(base_url).timeout(timeout).build().unwrap();
     let error = client.send(&batch(&["a"])).await.unwrap_err();
-    assert_no_secrets(&printed(&error));
+    let printed = printed(&error);
+    assert_no_secrets(&printed);
+    assert!(!printed.contains("/api/v1/"), "{printed}");
     error
 }
 
