@@ -418,6 +418,13 @@ fn response_is_open(
             if !lenient {
                 return Err(spec.error(&at, "a member of a response has to be nullable"));
             }
+            let format = member.get("format").and_then(Value::as_str);
+            let reads_anything = FORMATS.iter().any(|(known, _)| format == Some(known));
+            if member.get("type") == Some(&Value::from("string")) && !reads_anything {
+                let formats = FORMATS.map(|(format, _)| format).join(", ");
+                let rule = format!("a text of a response has to have one of the formats {formats}");
+                return Err(spec.error(&at, &rule));
+            }
             response_is_open(spec, &at, seen)?;
         }
     }

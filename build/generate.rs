@@ -186,15 +186,11 @@ fn settings(spec: &Spec) -> GenerationSettings {
     // A text of a request is a SmolStr: most are short or the same in every message, and a String
     // would put each on the heap. Limits of length are checked on a whole batch (`src/check.rs`),
     // with all other problems; generated they would be newtypes, each with an error of its own.
-    let lengths = lengths(&spec.value)
-        .into_iter()
-        .map(|limit| (None, Some(limit)));
-    for (format, limit) in [(None, None), (Some("uri"), None)]
-        .into_iter()
-        .chain(lengths)
-    {
-        let impls = [TypeImpl::Display, TypeImpl::FromStr];
-        settings.with_conversion(string(format, limit), TEXT, impls.into_iter());
+    for limit in lengths(&spec.value).into_iter().map(Some).chain([None]) {
+        for format in [None, Some("uri")] {
+            let impls = [TypeImpl::Display, TypeImpl::FromStr];
+            settings.with_conversion(string(format, limit), TEXT, impls.into_iter());
+        }
     }
     settings
 }

@@ -163,7 +163,7 @@ fn check_impls(
     for property in properties(schema) {
         let at = format!("{pointer}/properties/{}", escape(property));
         let member = &schema["properties"][property];
-        let field = ident(&property.to_snake_case());
+        let field = field(property);
         if let Some(below) = object_below(spec, member) {
             check_impls(spec, &below, done, code)?;
             let one = quote! { checker.member(#property, value) };
@@ -173,6 +173,16 @@ fn check_impls(
                 quote! { if let Some(value) = &self.#field { #one; } }
             });
             continue;
+        }
+        if member["type"] == "string" {
+            if member.get("enum").is_some() {
+                let rule = "a list of values has to be a schema of its own, with a `$ref` to it";
+                return Err(spec.error(&format!("{at}/enum"), rule));
+            }
+            if !matches!(member["format"].as_str(), None | Some("uri")) {
+                let rule = "a text of a request has no format but `uri` here";
+                return Err(spec.error(&format!("{at}/format"), rule));
+            }
         }
         for keyword in ["minLength", "pattern", "minimum", "maximum"] {
             if member.get(keyword).is_some() {
@@ -196,7 +206,10 @@ fn check_impls(
         }
         if member["type"] == "array" {
             let Some(below) = object_below(spec, &member["items"]) else {
-                return Err(spec.error(&at, "a list of a request has to be one of named objects"));
+                return Err(spec.error(
+                    &at,
+                    "the items of a list of a request have to be a `$ref` to an object",
+                ));
             };
             check_impls(spec, &below, done, code)?;
             let min = Literal::u64_unsuffixed(member["minItems"].as_u64().unwrap_or(0));
@@ -242,11 +255,11 @@ fn constructor(
         let Some(name) = target_name(schema) else {
             return Err(spec.error(
                 &at,
-                "a required member of a request has to be a `$ref` or a list of one",
+                "a required member of a request has to be a `$ref`, or a list of a `$ref`",
             ));
         };
         let rust = rust_type(name);
-        let field = ident(&member.to_snake_case());
+        let field = field(member);
         parameters.push(if list {
             quote! { #field: Vec<#rust> }
         } else {
@@ -254,7 +267,7 @@ fn constructor(
         });
     }
     let fields = properties(schema).map(|property| {
-        let field = ident(&property.to_snake_case());
+        let field = field(property);
         if is_required(schema, property) {
             quote! { #field }
         } else {
@@ -308,6 +321,15 @@ fn properties(schema: &Value) -> impl Iterator<Item = &String> {
         .as_object()
         .into_iter()
         .flat_map(|all| all.keys())
+}
+
+/// The name of a field, as the generator makes it.
+fn field(property: &str) -> Ident {
+    let name = property.to_snake_case();
+    match syn::parse_str(&name) {
+        Ok(name) => name,
+        Err(_) => ident(&format!("{name}_")),
+    }
 }
 
 fn ident(name: &str) -> Ident {

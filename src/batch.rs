@@ -1,18 +1,18 @@
 //! A batch that is known to be valid.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use smol_str::SmolStr;
 
 use crate::check::{Checker, Limits as _};
 use crate::generated::tables::BATCH_REQUEST;
 use crate::problem::{Invalid, Problem, Rule};
-use crate::shape::without_nulls;
-use crate::{BatchRequest, Content, Hint, Message, Msisdn, Recipient};
+use crate::shape::{Strict, without_nulls};
+use crate::{BatchRequest, Content, Hint, Message, Msisdn, Recipient, RecipientError};
 
 /// 1 to 1,000 messages that are known to be valid: what [`Client::send`](crate::Client::send)
 /// takes.
@@ -47,7 +47,8 @@ impl Batch {
 
     /// Reads a batch from the JSON that it is sent as.
     ///
-    /// A `null` stands for a member that is not set.
+    /// A `null` stands for a member that is not set. A file without `includeMessagesInResponse`
+    /// is sent without it, and then the answer has no verdicts; [`hints`](Self::hints) says so.
     ///
     /// ```
     /// let error = lon_batch::Batch::from_json(br#"{
@@ -64,45 +65,51 @@ impl Batch {
     /// # Errors
     /// Every problem of every message, each with its place and without the value.
     pub fn from_json(json: &[u8]) -> Result<Self, Invalid> {
-        let value = serde_json::from_slice(json).map_err(|error| {
+        let Strict(value) = serde_json::from_slice(json).map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            Invalid::setting("", Rule::Json { line, column })
+            Invalid::setting(
+                "",
+                if error.is_data() {
+                    Rule::Repeated { line, column }
+                } else {
+                    Rule::Json { line, column }
+                },
+            )
         })?;
         Self::from_value(value)
     }
 
     fn from_value(mut value: Value) -> Result<Self, Invalid> {
         let mut checker = Checker::default();
-        BATCH_REQUEST.check(&value, &mut checker);
+        BATCH_REQUEST.prune(&mut value, &mut checker);
         let mut problems = checker.into_problems();
-        if !value["messages"].is_array() {
+        let Some(Value::Array(messages)) = value.get_mut("messages").map(Value::take) else {
             return Err(Invalid::new(problems));
-        }
-
-        // What has the right shape is read and checked even where something else has not. A
-        // message that cannot be read leaves an inconspicuous one in its place, for the count.
-        let unshaped: HashSet<_> = problems.iter().map(Problem::message).collect();
-        without_nulls(&mut value);
-        let messages = std::mem::replace(&mut value["messages"], Value::Array(Vec::new()));
-        let head = if unshaped.contains(&None) {
-            None
-        } else {
-            serde_json::from_value(value).ok()
         };
-        let mut request = head.unwrap_or_else(|| BatchRequest::required(Vec::new()));
-        for (index, message) in messages.as_array().into_iter().flatten().enumerate() {
-            let read = if unshaped.contains(&Some(index)) {
-                None
-            } else {
-                let read = read_message(message);
-                read.map_err(|(member, rule)| {
-                    problems.push(Problem::new(format!("messages[{index}]{member}"), rule));
-                })
-                .ok()
-            };
-            request.messages.push(read.unwrap_or_else(inconspicuous));
+
+        // What is wrong was taken out, and the rest is read and checked all the same, with
+        // something inconspicuous in the place of what has to be there.
+        without_nulls(&mut value);
+        value["messages"] = Value::Array(Vec::new());
+        let mut request = BatchRequest::deserialize(&value)
+            .unwrap_or_else(|_| BatchRequest::required(Vec::new()));
+        for (index, message) in messages.into_iter().enumerate() {
+            let message = read_message(message, |member, rule| {
+                let path = format!("messages[{index}]{member}");
+                problems.push(Problem::new(path, rule));
+            });
+            request.messages.push(message);
         }
-        problems.extend(check(&request));
+        let of_the_rest = check(&request).into_iter().filter(|problem| {
+            let made_by_pruning = matches!(problem.rule, Rule::NothingSet | Rule::NoText)
+                && problems.iter().any(|other| {
+                    let below = other.path.strip_prefix(&problem.path);
+                    below.is_some_and(|below| below.starts_with('.'))
+                });
+            !made_by_pruning
+        });
+        let of_the_rest: Vec<_> = of_the_rest.collect();
+        problems.extend(of_the_rest);
         if problems.is_empty() {
             Ok(Self { request })
         } else {
@@ -144,26 +151,42 @@ impl Batch {
     }
 }
 
-/// A message of the right shape, or the member that is wrong and why.
-fn read_message(message: &Value) -> Result<Message, (&'static str, Rule)> {
-    let user = &message["user"];
-    Recipient::parse(
-        user["msisdn"].as_str().unwrap_or_default(),
-        user["country"].as_str(),
-    )
-    .map_err(|error| (".user", Rule::Recipient(error)))?;
-    Message::deserialize(message).map_err(|_| {
-        let (found, expected) = ("an object", "a message");
-        ("", Rule::Type { found, expected })
-    })
-}
-
-fn inconspicuous() -> Message {
+/// Reads a message from which everything of the wrong shape was taken out. What is missing was
+/// told by then.
+fn read_message(mut message: Value, mut tell: impl FnMut(&str, Rule)) -> Message {
     const ANYONE: Msisdn = match Msisdn::parse("+6500000000") {
         Ok(msisdn) => msisdn,
         Err(_) => unreachable!(),
     };
-    Message::new(ANYONE, Content::new("-"))
+    without_nulls(&mut message);
+    let Some(members) = message.as_object_mut() else {
+        return Message::new(ANYONE, Content::new("-"));
+    };
+    let user = members.remove("user").unwrap_or_default();
+    let country = user["country"].as_str();
+    let recipient = match user["msisdn"].as_str() {
+        Some(msisdn) => Recipient::parse(msisdn, country).unwrap_or_else(|error| {
+            let member = match error {
+                RecipientError::Msisdn(_) | RecipientError::National(_) => ".user.msisdn",
+                RecipientError::Country(_) => ".user.country",
+                RecipientError::NoCountry => ".user",
+            };
+            tell(member, Rule::Recipient(error));
+            ANYONE.into()
+        }),
+        None => ANYONE.into(),
+    };
+    members.insert("user".to_owned(), json!({ "msisdn": ANYONE }));
+    members
+        .entry("content")
+        .or_insert_with(|| json!({ "title": "-" }));
+    let mut message = Message::deserialize(&message).unwrap_or_else(|_| {
+        let (found, expected) = ("an object", "a message");
+        tell("", Rule::Type { found, expected });
+        Message::new(ANYONE, Content::new("-"))
+    });
+    message.user = recipient;
+    message
 }
 
 /// Everything that is wrong with a request: the limits of the spec, and what no schema can say.
@@ -218,7 +241,7 @@ impl TryFrom<BatchRequest> for Batch {
 /// format has the text of the [`Invalid`].
 impl<'de> Deserialize<'de> for Batch {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
+        let Strict(value) = Strict::deserialize(deserializer)?;
         Self::from_value(value).map_err(serde::de::Error::custom)
     }
 }

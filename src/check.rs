@@ -33,6 +33,17 @@ impl<'a> Checker<'a> {
         self.problems
     }
 
+    /// A problem of a member whose name is not one of the API's.
+    pub fn problem_below(&mut self, name: &str, rule: Rule) {
+        self.problem(rule);
+        if let Some(Problem { path, .. }) = self.problems.last_mut() {
+            if !path.is_empty() {
+                path.push('.');
+            }
+            path.push_str(name);
+        }
+    }
+
     pub fn problem(&mut self, rule: Rule) {
         let mut path = String::new();
         for segment in &self.place {

@@ -17,7 +17,7 @@ use crate::{BatchResponse, ErrorCode, Invalid, MsisdnError, OpaqueId, RecipientE
 ///
 /// | variant | was it sent? | what to do |
 /// |---|---|---|
-/// | [`Invalid`](Self::Invalid) | no, it was refused here | mend what its problems name |
+/// | [`Invalid`](Self::Invalid) | no, it was found wrong here | mend what its problems name |
 /// | [`NotSent`](Self::NotSent) | no, there was no connection | send it again |
 /// | [`Refused`](Self::Refused) | yes, and nothing of it was taken | see its code; after a 429, send it again later |
 /// | [`MayHaveBeenSent`](Self::MayHaveBeenSent) | unknown | do not send it again without thought: it may be delivered twice |
@@ -27,7 +27,8 @@ use crate::{BatchResponse, ErrorCode, Invalid, MsisdnError, OpaqueId, RecipientE
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Refused here: nothing was sent.
+    /// Found wrong here: nothing was sent. It comes of building clients, numbers and batches, and
+    /// not of sending, since a [`Batch`](crate::Batch) is valid.
     #[error(transparent)]
     Invalid(#[from] Invalid),
     /// No connection was made: nothing was sent.
@@ -36,7 +37,7 @@ pub enum Error {
     /// The platform, or a gateway in front of it, answered that it did not take the batch: a
     /// status of 3xx (but 303) or 4xx.
     #[error("the batch was refused: {0}")]
-    Refused(#[source] Box<ApiError>),
+    Refused(Box<ApiError>),
     /// Nobody knows: the request went out, at least in part, and no answer says what became of
     /// it.
     #[error(transparent)]
@@ -50,11 +51,21 @@ pub enum Error {
 /// No connection was made, so nothing was sent.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "nothing was sent: no connection to the platform; check the base URL, the network and TLS, then send it again"
+    "nothing was sent: no connection to the platform ({}); check the base URL, the network and TLS, then send it again",
+    root_cause(source)
 )]
 pub struct NotSent {
     #[source]
     source: NotSentCause,
+}
+
+/// What the innermost error of a chain says.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +93,7 @@ pub enum MayHaveBeenSent {
     /// The platform or a gateway answered with a status that leaves it open: 5xx, 303, or one
     /// that HTTP does not know.
     #[error("the batch may have been sent, sending it again can deliver it twice: {0}")]
-    Answered(#[source] Box<ApiError>),
+    Answered(Box<ApiError>),
 }
 
 /// What the HTTP client said, without the URL.
@@ -413,7 +424,8 @@ impl Error {
     }
 
     /// Whether the batch can be sent again as it is, without a doubt that anything is delivered
-    /// twice: there was no connection, or the platform answered 429.
+    /// twice: there was no connection, or the platform answered 429. It says that trying again is
+    /// safe, not that it will help: a wrong host name is never found. Bound the tries.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::NotSent(_) => true,

@@ -107,6 +107,14 @@ pub enum Rule {
         /// Counted from 1.
         column: usize,
     },
+    /// A member stands twice in one object of the JSON; one of the two would be lost.
+    #[error("a member stands twice in one object, line {line}, column {column}")]
+    Repeated {
+        /// Counted from 1.
+        line: usize,
+        /// Counted from 1.
+        column: usize,
+    },
     /// A sub-account id outside the platform's pattern.
     #[error(
         "{found} characters; a sub-account id has {min} to {max}, each an ASCII letter or digit or one of - . _ &"

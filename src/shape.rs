@@ -2,6 +2,10 @@
 //!
 //! A derived reader stops at the first of them, and repeats the value in its error.
 
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::check::Checker;
@@ -27,32 +31,41 @@ pub(crate) struct Member {
 }
 
 impl Shape {
-    /// Collects what is wrong with a value. A `null` stands for a member that is not set.
-    pub fn check<'a>(&'a self, value: &'a Value, checker: &mut Checker<'a>) {
-        match (self, value) {
-            (Self::String, Value::String(_)) | (Self::Boolean, Value::Bool(_)) => {}
-            (Self::Integer, Value::Number(number)) if number.is_i64() => {}
+    /// Collects what is wrong with a value and takes it out, so that the rest can be read. A
+    /// `null` stands for a member that is not set. Tells whether there is a rest.
+    pub(crate) fn prune(&self, value: &mut Value, checker: &mut Checker<'_>) -> bool {
+        let rule = match (self, &mut *value) {
+            (Self::String, Value::String(_)) | (Self::Boolean, Value::Bool(_)) => return true,
+            (Self::Integer, Value::Number(number)) if number.is_i64() => return true,
             (Self::OneOf(listed), Value::String(text)) => {
-                if !listed.contains(&text.as_str()) {
-                    checker.problem(Rule::NotListed {
-                        found: text.chars().count(),
-                        expected: listed.join(", "),
-                    });
+                if listed.contains(&text.as_str()) {
+                    return true;
+                }
+                Rule::NotListed {
+                    found: text.chars().count(),
+                    expected: listed.join(", "),
                 }
             }
             (Self::Array(shape), Value::Array(items)) => {
-                for (index, item) in items.iter().enumerate() {
-                    checker.at(index, |checker| shape.check(item, checker));
+                for (index, item) in items.iter_mut().enumerate() {
+                    // What is taken out leaves its place, for the count.
+                    if !checker.at(index, |checker| shape.prune(item, checker)) {
+                        *item = Value::Null;
+                    }
                 }
+                return true;
             }
             (Self::Object(members), Value::Object(object)) => {
-                check_members(members, object, checker);
+                prune_members(members, object, checker);
+                return true;
             }
-            _ => checker.problem(Rule::Type {
+            _ => Rule::Type {
                 found: type_of(value),
                 expected: self.name(),
-            }),
-        }
+            },
+        };
+        checker.problem(rule);
+        false
     }
 
     fn name(&self) -> &'static str {
@@ -66,31 +79,34 @@ impl Shape {
     }
 }
 
-fn check_members<'a>(
-    members: &'a [Member],
-    object: &'a Map<String, Value>,
-    checker: &mut Checker<'a>,
+fn prune_members(
+    members: &'static [Member],
+    object: &mut Map<String, Value>,
+    checker: &mut Checker<'_>,
 ) {
     for member in members {
-        match object.get(member.name) {
+        let name = member.name;
+        match object.get_mut(name) {
             None | Some(Value::Null) if member.required => {
-                checker.below(member.name, |checker| checker.problem(Rule::Missing));
+                checker.below(name, |checker| checker.problem(Rule::Missing));
             }
             None | Some(Value::Null) => {}
             Some(value) => {
-                checker.below(member.name, |checker| member.shape.check(value, checker));
+                if !checker.below(name, |checker| member.shape.prune(value, checker)) {
+                    object.remove(name);
+                }
             }
         }
     }
-    for name in object.keys() {
-        if members.iter().all(|member| member.name != name) {
+    object.retain(|name, _| {
+        let known = members.iter().any(|member| member.name == name);
+        if !known {
             let expected: Vec<_> = members.iter().map(|member| member.name).collect();
             let expected = expected.join(", ");
-            checker.below(shown(name), |checker| {
-                checker.problem(Rule::Unknown { expected });
-            });
+            checker.problem_below(shown(name), Rule::Unknown { expected });
         }
-    }
+        known
+    });
 }
 
 /// The name of a member that the API does not have, where it is a name and not a number or a text.
@@ -114,14 +130,91 @@ fn type_of(value: &Value) -> &'static str {
     }
 }
 
-/// Takes out every member that is `null`: it is not set, and is not sent.
+/// Takes out every `null`: a member that is not set, an entry of a list that was taken out.
 pub(crate) fn without_nulls(value: &mut Value) {
     match value {
         Value::Object(members) => {
             members.retain(|_, member| !member.is_null());
             members.values_mut().for_each(without_nulls);
         }
-        Value::Array(items) => items.iter_mut().for_each(without_nulls),
+        Value::Array(items) => {
+            items.retain(|item| !item.is_null());
+            items.iter_mut().for_each(without_nulls);
+        }
         _ => {}
+    }
+}
+
+/// A value in which no member stands twice. `Value` takes the last of them in silence, and what
+/// is lost can be a list of messages.
+pub(crate) struct Strict(pub(crate) Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyValue;
+
+        impl<'de> Visitor<'de> for AnyValue {
+            type Value = Value;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value that JSON has")
+            }
+
+            fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_string<E: Error>(self, value: String) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_unit<E: Error>(self) -> Result<Value, E> {
+                Ok(Value::Null)
+            }
+
+            fn visit_none<E: Error>(self) -> Result<Value, E> {
+                Ok(Value::Null)
+            }
+
+            fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<Value, D::Error> {
+                inner.deserialize_any(self)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+                let mut list = Vec::new();
+                while let Some(Strict(item)) = items.next_element()? {
+                    list.push(item);
+                }
+                Ok(list.into())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+                let mut object = Map::new();
+                while let Some((name, Strict(member))) = members.next_entry::<String, _>()? {
+                    if object.insert(name, member).is_some() {
+                        return Err(A::Error::custom("a member stands twice in one object"));
+                    }
+                }
+                Ok(object.into())
+            }
+        }
+
+        deserializer.deserialize_any(AnyValue).map(Strict)
     }
 }

@@ -144,7 +144,8 @@ pub enum Answer {
     AcceptAndHangUp,
     /// The request is judged by the contract and its messages are accepted; then 500, code 2000.
     AcceptAndFail,
-    /// The request is judged by the contract after this time.
+    /// The request is judged by the contract and its messages are accepted at once; the answer
+    /// comes after this time, to a client that may have given up by then.
     Late(Duration),
 }
 
@@ -383,16 +384,19 @@ async fn answer(
         record.requests += 1;
         record.next.pop_front().unwrap_or(Answer::Contract)
     };
-    if let Answer::Late(time) = next {
-        tokio::time::sleep(time).await;
-    }
+
     let judge = || {
         state
             .judge(&head, body)
             .unwrap_or_else(Failure::into_response)
     };
     match next {
-        Answer::Contract | Answer::Late(_) => Ok(judge()),
+        Answer::Contract => Ok(judge()),
+        Answer::Late(time) => {
+            let response = judge();
+            tokio::time::sleep(time).await;
+            Ok(response)
+        }
         Answer::HangUp => Err(HangUp),
         Answer::AcceptAndHangUp => {
             judge();

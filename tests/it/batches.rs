@@ -18,6 +18,17 @@ fn lines(error: &Invalid) -> Vec<String> {
     error.problems().iter().map(ToString::to_string).collect()
 }
 
+fn sorted(error: &Invalid) -> Vec<String> {
+    let places = |problem: &lon_batch::Problem| (problem.message(), problem.to_string());
+    let mut problems: Vec<_> = error.problems().iter().map(places).collect();
+    assert!(
+        problems.is_sorted_by_key(|(message, _)| *message),
+        "by message"
+    );
+    problems.sort();
+    problems.into_iter().map(|(_, line)| line).collect()
+}
+
 fn many(count: usize) -> Result<Batch, Invalid> {
     let content = SharedContent::from(Content::new("Hello"));
     let message =
@@ -321,22 +332,25 @@ fn reading_tells_every_problem_with_its_place() {
     });
     let error = Batch::from_json(json.to_string().as_bytes()).unwrap_err();
     assert_eq!(
-        lines(&error),
+        sorted(&error),
         [
+            "clientBatchId: 101 characters, at most 100",
             "includeMessagesInResponse: a text where true or false is due",
             "priority: not a member of the API; expected one of clientBatchId, includeMessagesInResponse, messages",
-            "messages[0].user: the phone number is not E.164: the character at position 4 is not a digit",
+            "messages[0].user.msisdn: the phone number is not E.164: the character at position 4 is not a digit",
             "messages[1].user: the phone number has neither `+` and a country code nor a country beside it",
-            "messages[2].user: a country is two ASCII letters, such as SG",
+            "messages[2].user.country: a country is two ASCII letters, such as SG",
             "messages[3].user.msisdn: a number where a text is due",
             "messages[4].user: is missing",
             "messages[5].content: is missing",
             "messages[6]: a text where an object is due",
             "messages[7].content.titel: not a member of the API; expected one of actions, company, emphasis, explanation, greeting, icon, list, title",
             "messages[7].user.(a member): not a member of the API; expected one of country, msisdn",
+            "messages[8].clientMessageId: 51 characters, at most 50",
             "messages[8].content.list[1].label: a number where a text is due",
             "messages[8].smsFallback.encoding: 4 characters that are none of AUTO, GSM7, UCS2",
             "messages[9].clientMessageId: 51 characters, at most 50",
+            "messages[9].clientMessageId: the same as in messages[8]; verdicts could not be told apart",
             "messages[9].content: nothing is set; there would be nothing to show",
         ]
     );
@@ -447,4 +461,54 @@ fn hints_are_told_and_do_not_refuse() {
         hints.iter().map(Hint::to_string).nth(2).unwrap(),
         "messages[3].content.list: 16 entries, LINE shows at most 15"
     );
+}
+
+#[test]
+fn one_mistake_in_a_message_does_not_hide_the_others() {
+    let json = json!({"messages": [
+        {
+            "user": {"msisdn": "0812345678"},
+            "clientMessageId": "a",
+            "content": {"titel": "Hello"},
+            "dlrCallbackUrl": "nowhere",
+            "smsFallback": {"text": 5, "source": "x".repeat(17), "encoding": "auto"},
+        },
+        {"user": {"msisdn": "+6591234567"}, "clientMessageId": "a", "content": {"title": "Hello"}},
+    ]});
+    let error = Batch::from_json(json.to_string().as_bytes()).unwrap_err();
+    assert_eq!(
+        sorted(&error),
+        [
+            "messages[0].content.titel: not a member of the API; expected one of actions, company, emphasis, explanation, greeting, icon, list, title",
+            "messages[0].dlrCallbackUrl: 7 characters that are not an absolute http or https URL, percent-encoded",
+            "messages[0].smsFallback.encoding: 4 characters that are none of AUTO, GSM7, UCS2",
+            "messages[0].smsFallback.source: 17 characters, at most 16",
+            "messages[0].smsFallback.text: a number where a text is due",
+            "messages[0].user: the phone number has neither `+` and a country code nor a country beside it",
+            "messages[1].clientMessageId: the same as in messages[0]; verdicts could not be told apart",
+        ]
+    );
+}
+
+#[test]
+fn a_member_that_stands_twice_is_refused() {
+    let message = r#"{"user": {"msisdn": "+6591234567"}, "content": {"title": "a"}}"#;
+    let twice = "a member stands twice in one object, line 1, column ";
+    for json in [
+        format!(r#"{{"messages": [{message}], "messages": [{message}]}}"#),
+        format!(
+            r#"{{"messages": [{}]}}"#,
+            message.replace("}}", "}, \"content\": {}}")
+        ),
+    ] {
+        let error = Batch::from_json(json.as_bytes()).unwrap_err();
+        assert!(lines(&error)[0].starts_with(twice), "{error}");
+        let error = serde_json::from_str::<Batch>(&json)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("a member stands twice in one object"),
+            "{error}"
+        );
+    }
 }

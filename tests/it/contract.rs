@@ -150,8 +150,7 @@ fn every_icon_of_the_reference_page() {
         starCard, shoppingBag, megaphone, shieldCheck, history";
     let page: Vec<_> = page.split(", ").collect();
     assert_eq!(page.len(), 38);
-    let known: Vec<_> = Icon::KNOWN.iter().map(Icon::as_str).collect();
-    assert_eq!(known, page);
+
     for name in page {
         let icon = Icon::from(name);
         assert!(!matches!(icon, Icon::Other(_)));
