@@ -290,6 +290,19 @@ fn mapped(spec: &Spec) -> Result<(), SpecError> {
     for name in OPEN {
         known_values(spec, name)?;
     }
+    for (name, members) in [
+        ("BatchRequest", &["messages"][..]),
+        ("Message", &["user", "content"]),
+    ] {
+        let pointer = format!("{}/required", schema_pointer(name));
+        if *spec.at(&pointer, "the builders give these")? != Value::from(members) {
+            let rule = format!(
+                "has to be [{}], which the builders give",
+                members.join(", ")
+            );
+            return Err(spec.error(&pointer, &rule));
+        }
+    }
     Ok(())
 }
 

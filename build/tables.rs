@@ -16,8 +16,8 @@ pub fn tables(spec: &Spec) -> Result<String, SpecError> {
         .iter()
         .map(|name| open_enum(spec, name))
         .collect::<Result<Vec<_>, _>>()?;
-    let request = schema_pointer("BatchRequest");
-    let shape = shape(spec, &request, 0)?;
+    let request = shape(spec, &schema_pointer("BatchRequest"), Side::Request, 0)?;
+    let result = shape(spec, &schema_pointer("MessageResult"), Side::Response, 0)?;
     let mut checks = Vec::new();
     check_impls(spec, "BatchRequest", &mut Vec::new(), &mut checks)?;
     pretty(
@@ -26,7 +26,8 @@ pub fn tables(spec: &Spec) -> Result<String, SpecError> {
             #limits
             #regions
             #(#open)*
-            pub(crate) static BATCH_REQUEST: crate::shape::Shape = #shape;
+            pub(crate) static BATCH_REQUEST: crate::shape::Shape = #request;
+            pub(crate) static MESSAGE_RESULT: crate::shape::Shape = #result;
             #(#checks)*
         },
     )
@@ -105,19 +106,27 @@ fn open_enum(spec: &Spec, name: &str) -> Result<TokenStream, SpecError> {
     Ok(quote! { #make! { #[doc = #doc] #name { #(#variants)* } } })
 }
 
-/// The shape of a request as JSON, for reading one with all its problems told.
-fn shape(spec: &Spec, pointer: &str, depth: usize) -> Result<TokenStream, SpecError> {
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    Request,
+    Response,
+}
+
+/// The shape of a value as JSON: strict for a request, open for a response.
+fn shape(spec: &Spec, pointer: &str, side: Side, depth: usize) -> Result<TokenStream, SpecError> {
     if depth > 16 {
-        return Err(spec.error(pointer, "a request cannot contain itself"));
+        return Err(spec.error(pointer, "a schema cannot contain itself here"));
     }
     let schema = spec.at(pointer, "the request is made of it")?;
     if let Some(target) = target(schema) {
-        return shape(spec, target, depth + 1);
+        return shape(spec, target, side, depth + 1);
     }
     let kind = schema["type"].as_str().unwrap_or_default();
     Ok(match kind {
         "boolean" => quote! { crate::shape::Shape::Boolean },
+        "integer" if side == Side::Response => quote! { crate::shape::Shape::ReceivedInteger },
         "integer" => quote! { crate::shape::Shape::Integer },
+        "string" if side == Side::Response => quote! { crate::shape::Shape::ReceivedText },
         "string" => match &schema["enum"] {
             // An open list takes any text.
             Value::Array(values) if !OPEN.iter().any(|open| pointer == schema_pointer(open)) => {
@@ -127,22 +136,25 @@ fn shape(spec: &Spec, pointer: &str, depth: usize) -> Result<TokenStream, SpecEr
             _ => quote! { crate::shape::Shape::String },
         },
         "array" => {
-            let items = shape(spec, &format!("{pointer}/items"), depth + 1)?;
+            let items = shape(spec, &format!("{pointer}/items"), side, depth + 1)?;
             quote! { crate::shape::Shape::Array(&#items) }
         }
         "object" => {
             let mut members = Vec::new();
             for name in properties(schema) {
-                let required = is_required(schema, name);
+                let required = side == Side::Request && is_required(schema, name);
                 let below = format!("{pointer}/properties/{}", escape(name));
-                let shape = shape(spec, &below, depth + 1)?;
+                let shape = shape(spec, &below, side, depth + 1)?;
                 members.push(quote! {
                     crate::shape::Member { name: #name, required: #required, shape: #shape }
                 });
             }
-            quote! { crate::shape::Shape::Object(&[#(#members),*]) }
+            match side {
+                Side::Request => quote! { crate::shape::Shape::Object(&[#(#members),*]) },
+                Side::Response => quote! { crate::shape::Shape::OpenObject(&[#(#members),*]) },
+            }
         }
-        _ => return Err(spec.error(pointer, "a request cannot be read without a type")),
+        _ => return Err(spec.error(pointer, "cannot be read without a type")),
     })
 }
 

@@ -75,8 +75,11 @@ impl Client {
         let exchange = &client.inner;
         let seen = exchange.take_seen();
         match result {
-            Ok(response) => Ok(response.into_inner()),
-            Err(GeneratedError::InvalidResponsePayload(body, _)) => accepted(exchange, seen, &body),
+            Ok(response) if !response.says_nothing() => Ok(response.into_inner()),
+            Ok(_) | Err(GeneratedError::InvalidResponsePayload(..)) => {
+                let body = seen.body.clone();
+                accepted(exchange, seen, &body)
+            }
             Err(GeneratedError::UnexpectedResponse(response)) => {
                 let (status, headers) = (response.status(), response.headers().clone());
                 // The body was read by then, so this neither waits nor fails.

@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::exchange::{Exchange, Seen};
+use crate::exchange::{Exchange, REFUSED_KEPT, Seen};
 use crate::mask::Masked;
 use crate::retry_after;
 use crate::{BatchResponse, ErrorCode, Invalid, MsisdnError, OpaqueId, RecipientError, Timestamp};
@@ -35,7 +35,7 @@ pub enum Error {
     #[error(transparent)]
     NotSent(#[from] NotSent),
     /// The platform, or a gateway in front of it, answered that it did not take the batch: a
-    /// status of 3xx (but 303) or 4xx.
+    /// status of 3xx or 4xx, but for 303, 408 and 499.
     #[error("the batch was refused: {0}")]
     Refused(Box<ApiError>),
     /// Nobody knows: the request went out, at least in part, and no answer says what became of
@@ -90,8 +90,8 @@ pub enum MayHaveBeenSent {
         "the batch may have been sent: the connection was lost before an answer; sending it again can deliver it twice"
     )]
     ConnectionLost(#[source] TransportError),
-    /// The platform or a gateway answered with a status that leaves it open: 5xx, 303, or one
-    /// that HTTP does not know.
+    /// The platform or a gateway answered with a status that leaves it open: 5xx, 303, 408, 499,
+    /// or one that HTTP does not know.
     #[error("the batch may have been sent, sending it again can deliver it twice: {0}")]
     Answered(Box<ApiError>),
 }
@@ -115,6 +115,9 @@ pub struct ApiError {
     excerpt: Option<String>,
 }
 
+/// Bytes that are kept of the answer to an accepted batch: all of it, where nothing is odd.
+const ACCEPTED_KEPT: usize = 2 * 1024 * 1024;
+
 /// Characters of the platform's text that an error keeps.
 const TEXT_LIMIT: usize = 300;
 
@@ -125,7 +128,7 @@ impl ApiError {
         headers: &http::HeaderMap,
         body: &[u8],
     ) -> Self {
-        let body = exchange.kept(body);
+        let body = exchange.kept(body, REFUSED_KEPT);
         // Each member is read for itself, so that an odd one does not hide the others.
         let value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         let code = value
@@ -135,17 +138,19 @@ impl ApiError {
         let mut error = Self {
             status,
             code,
-            message: text("message").map(masked),
-            error_id: text("errorId").map(|id| cut(&OpaqueId::from(id).without_numbers()).into()),
-            timestamp: text("timestamp")
-                .map(|time| cut(&Timestamp::from(time).without_numbers()).into()),
+            message: text("message").map(|text| masked(&exchange.without_key(text))),
+            error_id: text("errorId")
+                .map(|id| cut(&OpaqueId::from(exchange.without_key(id)).without_numbers()).into()),
+            timestamp: text("timestamp").map(|time| {
+                cut(&Timestamp::from(exchange.without_key(time)).without_numbers()).into()
+            }),
             retry_after: retry_after::read(headers),
             excerpt: None,
         };
         if error.code.is_none() && error.message.is_none() {
             let text = String::from_utf8_lossy(&body);
             let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-            error.excerpt = (!text.is_empty()).then(|| masked(&text));
+            error.excerpt = (!text.is_empty()).then(|| masked(&exchange.without_key(&text)));
         }
         error
     }
@@ -160,7 +165,7 @@ impl ApiError {
         self.code
     }
 
-    /// The platform's words, at most 300 characters.
+    /// The platform's words, cut after 300 characters.
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()
     }
@@ -181,7 +186,7 @@ impl ApiError {
         self.retry_after
     }
 
-    /// The start of a body that is not the platform's envelope, at most 300 characters.
+    /// The start of a body that is not the platform's envelope, cut after 300 characters.
     pub fn excerpt(&self) -> Option<&str> {
         self.excerpt.as_deref()
     }
@@ -207,7 +212,8 @@ impl ApiError {
 
 /// The start of a text, with phone numbers masked before one could be cut in two.
 fn masked(text: &str) -> String {
-    cut(&Masked(text).to_string())
+    let printable = text.replace(char::is_control, " ");
+    cut(&Masked(&printable).to_string())
 }
 
 fn cut(text: &str) -> String {
@@ -263,7 +269,8 @@ pub enum UnreadableReason {
     /// It has no body.
     #[error("it is empty")]
     Empty,
-    /// It was cut: the connection was lost, or time ran out, in the middle of it.
+    /// It was cut: the connection was lost, time ran out, or there was more than 16 MiB of it; or
+    /// it ends in the middle of a value.
     #[error("it was cut")]
     Cut,
     /// It is not JSON.
@@ -274,6 +281,9 @@ pub enum UnreadableReason {
         /// Counted from 1.
         column: usize,
     },
+    /// It is an object that has none of the members of an answer.
+    #[error("it is not an answer to a batch")]
+    NoAnswer,
     /// It is JSON of another type than an answer: not an object, or a count that is a text.
     #[error("a value has another type than it should, line {line}, column {column}")]
     Type {
@@ -295,7 +305,7 @@ impl Unreadable {
         self.reason
     }
 
-    /// What came of the body, at most 64 KiB, as it came but for the API key. It may have phone
+    /// What came of the body, at most 2 MiB, as it came but for the API key. It may have phone
     /// numbers in it.
     pub fn body(&self) -> &[u8] {
         &self.body
@@ -319,12 +329,25 @@ pub(crate) fn accepted(
     seen: Seen,
     body: &[u8],
 ) -> Result<BatchResponse, Error> {
-    let error = match serde_json::from_slice(body) {
+    let reason = match serde_json::from_slice::<BatchResponse>(body) {
+        Ok(response) if response.says_nothing() => UnreadableReason::NoAnswer,
         Ok(response) => return Ok(response),
-        Err(error) => error,
+        Err(error) => match BatchResponse::without_odd_details(body) {
+            Some(response) => return Ok(response),
+            None => why(&error, &seen, body),
+        },
     };
+    Err(Error::AcceptedUnreadable(Box::new(Unreadable {
+        status: seen.status.unwrap_or(StatusCode::OK),
+        reason,
+        body: exchange.kept(body, ACCEPTED_KEPT),
+        source: seen.cut.map(TransportError),
+    })))
+}
+
+fn why(error: &serde_json::Error, seen: &Seen, body: &[u8]) -> UnreadableReason {
     let (line, column) = (error.line(), error.column());
-    let reason = if seen.cut.is_some() {
+    if seen.cut.is_some() {
         UnreadableReason::Cut
     } else if body.is_empty() {
         UnreadableReason::Empty
@@ -334,13 +357,7 @@ pub(crate) fn accepted(
         UnreadableReason::Cut
     } else {
         UnreadableReason::NotJson { line, column }
-    };
-    Err(Error::AcceptedUnreadable(Box::new(Unreadable {
-        status: seen.status.unwrap_or(StatusCode::OK),
-        reason,
-        body: exchange.kept(body),
-        source: seen.cut.map(TransportError),
-    })))
+    }
 }
 
 /// An answer that is not a success.
@@ -352,8 +369,9 @@ pub(crate) fn answered(
     body: &[u8],
 ) -> Error {
     let error = Box::new(ApiError::new(exchange, status, headers, body));
-    // "See other" says that the request was carried out.
-    let refused = matches!(status.as_u16(), 300..=302 | 304..=499);
+    // 303 says that the request was carried out. Gateways answer 408 and 499 when they give up on
+    // a server behind them, which may have the request.
+    let refused = matches!(status.as_u16(), 300..=302 | 304..=407 | 409..=498);
     if refused && !seen.redirected {
         Error::Refused(error)
     } else {

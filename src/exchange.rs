@@ -16,10 +16,10 @@ use crate::generated;
 /// Bytes that are read of the answer to a batch that was accepted. 1,000 verdicts take about
 /// 300 kB.
 const ACCEPTED_LIMIT: usize = 16 * 1024 * 1024;
-/// Bytes that are read and kept of any other answer, and kept of one that cannot be read.
-pub(crate) const KEPT_LIMIT: usize = 64 * 1024;
+/// Bytes that are read and kept of any other answer.
+pub(crate) const REFUSED_KEPT: usize = 64 * 1024;
 
-const REDACTED: &[u8] = b"[redacted]";
+const REDACTED: &str = "[redacted]";
 
 /// The key, the time that a request may take, and what was seen of its answer.
 #[derive(Clone)]
@@ -39,6 +39,8 @@ pub(crate) struct Seen {
     pub redirected: bool,
     /// Why the body ends where it ends, if it was cut.
     pub cut: Option<reqwest::Error>,
+    /// The body, which the generated code does not give back once it has read it.
+    pub body: Bytes,
 }
 
 impl Exchange {
@@ -74,14 +76,29 @@ impl Exchange {
         std::mem::take(&mut *self.seen())
     }
 
-    /// At most [`KEPT_LIMIT`] bytes of a body, without the API key.
-    pub(crate) fn kept(&self, body: &[u8]) -> Bytes {
+    /// The start of a body, without the API key.
+    pub(crate) fn kept(&self, body: &[u8], limit: usize) -> Bytes {
         let key = self.api_key.expose_secret();
         let escaped = key.replace('\\', r"\\").replace('"', "\\\"");
         let body = without(body, key.as_bytes());
         let mut body = without(&body, escaped.as_bytes());
-        body.truncate(KEPT_LIMIT);
+        body.truncate(limit);
+        // The start of a key, where the body was cut in it.
+        let cut = (1..key.len())
+            .rev()
+            .find(|start| body.ends_with(&key.as_bytes()[..*start]));
+        body.truncate(body.len() - cut.filter(|start| *start >= 4).unwrap_or(0));
         Bytes::from(body)
+    }
+
+    /// A text of an answer without the API key, also where JSON had escaped it in other ways.
+    pub(crate) fn without_key(&self, text: &str) -> String {
+        let key = self.api_key.expose_secret();
+        let html = key
+            .replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;");
+        text.replace(key, REDACTED).replace(&html, REDACTED)
     }
 
     /// Reads an answer whole, within bounds. A body that is cut is kept as far as it came.
@@ -90,7 +107,7 @@ impl Exchange {
         let limit = if status.is_success() {
             ACCEPTED_LIMIT
         } else {
-            KEPT_LIMIT
+            REFUSED_KEPT
         };
         let mut cut = None;
         let mut body = BytesMut::new();
@@ -107,11 +124,13 @@ impl Exchange {
                 }
             }
         }
+        let body = body.freeze();
         let mut seen = self.seen();
         seen.status = Some(status);
         seen.cut = cut;
+        seen.body = body.clone();
         drop(seen);
-        let mut read = http::Response::new(body.freeze());
+        let mut read = http::Response::new(body);
         *read.status_mut() = status;
         *read.headers_mut() = std::mem::take(response.headers_mut());
         Response::from(read)
@@ -124,7 +143,7 @@ fn without(text: &[u8], secret: &[u8]) -> Vec<u8> {
     let mut rest = text;
     while let Some(at) = memmem::find(rest, secret) {
         clean.extend_from_slice(&rest[..at]);
-        clean.extend_from_slice(REDACTED);
+        clean.extend_from_slice(REDACTED.as_bytes());
         rest = &rest[at + secret.len()..];
     }
     clean.extend_from_slice(rest);

@@ -1,4 +1,5 @@
-//! Reads a request from JSON, with every member that is missing, unknown or of another type told.
+//! Finds every member of a JSON value that is missing, unknown or of another type, and takes it out
+//! so that the rest can be read.
 //!
 //! A derived reader stops at the first of them, and repeats the value in its error.
 
@@ -12,7 +13,8 @@ use crate::check::Checker;
 use crate::mask::Masked;
 use crate::problem::Rule;
 
-/// The shape of a value of a request. The build fills in the shape of a batch from the spec.
+/// The shape of a value. The build fills in the shapes of a request and of an entry of an answer
+/// from the spec.
 pub(crate) enum Shape {
     String,
     /// A text of a closed list.
@@ -20,8 +22,14 @@ pub(crate) enum Shape {
     Boolean,
     #[allow(dead_code, reason = "the spec may get a member that is a number")]
     Integer,
+    /// A whole number of a response, also one that is written as a text.
+    ReceivedInteger,
+    /// A text of a response, also a number or a truth value.
+    ReceivedText,
     Array(&'static Shape),
     Object(&'static [Member]),
+    /// An object of a response, with members that the spec does not know.
+    OpenObject(&'static [Member]),
 }
 
 pub(crate) struct Member {
@@ -37,6 +45,12 @@ impl Shape {
         let rule = match (self, &mut *value) {
             (Self::String, Value::String(_)) | (Self::Boolean, Value::Bool(_)) => return true,
             (Self::Integer, Value::Number(number)) if number.is_i64() => return true,
+            (Self::ReceivedText, Value::String(_) | Value::Number(_) | Value::Bool(_)) => {
+                return true;
+            }
+            (Self::ReceivedInteger, value) if crate::received::number(&*value).is_ok() => {
+                return true;
+            }
             (Self::OneOf(listed), Value::String(text)) => {
                 if listed.contains(&text.as_str()) {
                     return true;
@@ -57,6 +71,11 @@ impl Shape {
             }
             (Self::Object(members), Value::Object(object)) => {
                 prune_members(members, object, checker);
+                prune_unknown(members, object, checker);
+                return true;
+            }
+            (Self::OpenObject(members), Value::Object(object)) => {
+                prune_members(members, object, checker);
                 return true;
             }
             _ => Rule::Type {
@@ -70,11 +89,11 @@ impl Shape {
 
     fn name(&self) -> &'static str {
         match self {
-            Self::String | Self::OneOf(_) => "a text",
+            Self::String | Self::OneOf(_) | Self::ReceivedText => "a text",
             Self::Boolean => "true or false",
-            Self::Integer => "a whole number",
+            Self::Integer | Self::ReceivedInteger => "a whole number",
             Self::Array(_) => "a list",
-            Self::Object(_) => "an object",
+            Self::Object(_) | Self::OpenObject(_) => "an object",
         }
     }
 }
@@ -98,6 +117,13 @@ fn prune_members(
             }
         }
     }
+}
+
+fn prune_unknown(
+    members: &'static [Member],
+    object: &mut Map<String, Value>,
+    checker: &mut Checker<'_>,
+) {
     object.retain(|name, _| {
         let known = members.iter().any(|member| member.name == name);
         if !known {

@@ -35,6 +35,17 @@ fn null_and_missing_are_the_same() {
     ]});
     let results = read(bare);
     assert_eq!(results.results().len(), 3);
+    let coded = |code: i64, text: &str| {
+        let status = json!({"state": "queued", "errorCode": code, "errorMessage": text});
+        read(json!({ "messages": [{ "status": status }] })).results()[0].clone()
+    };
+    assert_eq!(coded(0, "").verdict(), Verdict::Accepted);
+    assert_eq!(coded(0, "").error_code(), None);
+    assert_eq!(coded(3038, "").verdict(), Verdict::Unclear);
+    assert_eq!(
+        coded(3038, " ").reason(),
+        ErrorCode::TemplateNotFound.reason()
+    );
     for result in results.results() {
         assert_eq!(result.verdict(), Verdict::Unclear);
         assert_eq!((result.error_code(), result.reason()), (None, None));

@@ -9,10 +9,10 @@ use lon_batch::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{KEY, batch, client_of};
+use crate::support::{ACCEPTED, KEY, batch, client_of};
 
 fn empty_answer() -> BatchResponse {
-    serde_json::from_value(json!({})).unwrap()
+    serde_json::from_str(ACCEPTED).unwrap()
 }
 
 /// Sends a batch to a mock that takes exactly this body.
@@ -36,7 +36,7 @@ async fn assert_on_the_wire(batch: &Batch, body: Value) {
                     assert_eq!(sent, body);
                     true
                 });
-            then.status(200).body("{}");
+            then.status(200).body(ACCEPTED);
         })
         .await;
     let client = client_of(server.base_url()).build().unwrap();
@@ -178,7 +178,7 @@ async fn every_character_of_a_sub_account_id_stands_in_the_path() {
         let mock = server
             .mock_async(|when, then| {
                 when.path(format!("/v2/api/v1/subaccounts/{id}/lon/batch"));
-                then.status(200).body("{}");
+                then.status(200).body(ACCEPTED);
             })
             .await;
         // A base URL with a path and a slash at its end.

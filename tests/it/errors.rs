@@ -7,7 +7,7 @@ use lon_batch::{
 };
 
 use crate::support::{
-    KEY, NUMBER, RawServer, answer, assert_no_secrets, batch, client_of, printed,
+    ACCEPTED, KEY, NUMBER, RawServer, answer, assert_no_secrets, batch, client_of, printed,
 };
 
 const ENVELOPE: &str = r#"{"code":1001,"message":"Provided subAccountId","errorId":"e-1","timestamp":"2017-04-19T02:31:19.4297387+00:00"}"#;
@@ -150,7 +150,12 @@ async fn statuses_that_http_does_not_know_leave_it_open() {
         let error = fails(answer(&format!("{status} X"), "", "")).await;
         assert!(error.may_have_been_sent(), "{error:?}");
     }
-    for status in [402, 405, 408, 418, 451, 499] {
+    // Gateways answer these when they give up on a server behind them, which may have the batch.
+    for status in [408, 499] {
+        let error = fails(answer(&format!("{status} X"), "", "")).await;
+        assert!(error.may_have_been_sent(), "{error:?}");
+    }
+    for status in [402, 405, 407, 409, 418, 451, 498] {
         let error = fails(answer(&format!("{status} X"), "", "")).await;
         assert!(matches!(error, Error::Refused(_)), "{error:?}");
         assert!(!error.is_retryable());
@@ -203,7 +208,7 @@ async fn retry_after_in_every_form() {
 
 #[tokio::test]
 async fn a_redirect_is_an_error_and_is_not_followed() {
-    let elsewhere = RawServer::answering(answer("200 OK", "", "{}")).await;
+    let elsewhere = RawServer::answering(answer("200 OK", "", ACCEPTED)).await;
     for status in [301, 302, 303, 307, 308] {
         let headers = format!("location: {}/api\r\n", elsewhere.base_url());
         let error = fails(answer(&format!("{status} X"), &headers, "")).await;
@@ -220,7 +225,7 @@ async fn a_redirect_is_an_error_and_is_not_followed() {
 
 #[tokio::test]
 async fn an_accepted_batch_with_an_unreadable_answer() {
-    use UnreadableReason::{Cut, Empty, NotJson, Type};
+    use UnreadableReason::{Cut, Empty, NoAnswer, NotJson, Type};
     let (line, column) = (1, 1);
     for (status, body, reason) in [
         (200, "", Empty),
@@ -237,7 +242,13 @@ async fn an_accepted_batch_with_an_unreadable_answer() {
             Type { line, column: 31 },
         ),
         (200, r#"{"messages": {}}"#, Type { line, column: 14 }),
-        (201, r#"{"messages": [5]}"#, Type { line, column: 15 }),
+        (201, r#"{"messages": 5}"#, Type { line, column: 14 }),
+        (200, "{}", NoAnswer),
+        (
+            200,
+            r#"{"code": 1001, "message": "no", "errorId": "e-9"}"#,
+            NoAnswer,
+        ),
     ] {
         let error = fails(answer(&format!("{status} X"), "", body)).await;
         let Error::AcceptedUnreadable(unreadable) = &error else {
@@ -272,13 +283,13 @@ async fn an_accepted_batch_with_an_unreadable_answer() {
 }
 
 #[tokio::test]
-async fn an_unreadable_body_is_kept_in_part() {
-    let body = "x".repeat(1024 * 1024);
+async fn an_unreadable_body_is_kept_whole_within_bounds() {
+    let body = "x".repeat(3 * 1024 * 1024);
     let error = fails(answer("200 OK", "", body)).await;
     let Error::AcceptedUnreadable(unreadable) = error else {
         panic!("{error:?}");
     };
-    assert_eq!(unreadable.body().len(), 64 * 1024);
+    assert_eq!(unreadable.body().len(), 2 * 1024 * 1024);
 }
 
 #[tokio::test]
@@ -301,7 +312,7 @@ async fn an_echoed_key_and_number_are_redacted() {
     let kept = String::from_utf8(unreadable.body().to_vec()).unwrap();
     assert_eq!(kept, format!("Key [redacted] of {NUMBER} is bad"));
     // A key that stands where the kept body ends is not kept in part.
-    for before in 64 * 1024 - KEY.len()..=64 * 1024 {
+    for before in 2 * 1024 * 1024 - KEY.len()..=2 * 1024 * 1024 {
         let body = format!("{}{KEY}{KEY}", "x".repeat(before));
         let error = fails(answer("200 OK", "", &body)).await;
         let Error::AcceptedUnreadable(unreadable) = &error else {
@@ -309,6 +320,37 @@ async fn an_echoed_key_and_number_are_redacted() {
         };
         let kept = String::from_utf8_lossy(unreadable.body()).into_owned();
         assert!(!kept.contains(&KEY[..4]), "{before}");
+    }
+    // Nor one that the end of a short body cuts in two.
+    let error = fails(format!(
+        "HTTP/1.1 401 X\r\ncontent-length: 99\r\n\r\nKey {}",
+        &KEY[..20]
+    ))
+    .await;
+    assert_eq!(api(&error).excerpt(), Some("Key"));
+    let body = format!("{}{KEY}", " ".repeat(64 * 1024 - 20));
+    assert_eq!(api(&fails(answer("502 X", "", body)).await).excerpt(), None);
+}
+
+#[tokio::test]
+async fn a_key_is_redacted_however_it_is_escaped() {
+    let key = "abc+def/ghi&jkl";
+    for body in [
+        r#"{"code": 1200, "message": "Key abc\u002Bdef\/ghi\u0026jkl is bad"}"#,
+        r#"{"code": 1200, "message": "Key abc+def/ghi&amp;jkl is bad"}"#,
+        r#"{"code": 1200, "message": "\u001b[31mKey abc+def/ghi&jkl\nis bad", "errorId": "abc+def/ghi&jkl"}"#,
+    ] {
+        let server = RawServer::answering(answer("401 X", "", body)).await;
+        let client = Client::builder("my-subaccount", key).base_url(server.base_url());
+        let error = client
+            .build()
+            .unwrap()
+            .send(&batch(&["a"]))
+            .await
+            .unwrap_err();
+        let text = printed(&error);
+        assert!(text.contains("Key [redacted]"), "{text}");
+        assert!(!text.contains("def") && !text.contains('\u{1b}'), "{text}");
     }
 }
 
@@ -334,5 +376,32 @@ async fn a_key_that_json_escapes_is_redacted_in_both_forms() {
             !excerpt.contains("st") && !excerpt.contains("key"),
             "{excerpt}"
         );
+    }
+}
+
+#[tokio::test]
+async fn an_odd_detail_does_not_lose_the_verdicts() {
+    let good = r#"{"clientMessageId": "a", "status": {"state": "queued"}}"#;
+    for odd in [
+        r#"{"status": {"errorCode": "none"}}"#,
+        r#"{"status": {"errorCode": 3038.5, "errorMessage": ["x"]}, "umid": {}}"#,
+        r#"{"status": "queued", "user": "+6591234567", "clientMessageId": []}"#,
+        "null",
+        "5",
+        "[]",
+    ] {
+        let body =
+            format!(r#"{{"acceptedCount": 1, "rejectedCount": 0, "messages": [{odd}, {good}]}}"#);
+        let response = send(answer("200 OK", "", body)).await.unwrap();
+        let batch = batch(&["a"]);
+        let report = response.report(&batch);
+        assert_eq!(
+            report.outcomes()[0].verdict,
+            lon_batch::Verdict::Accepted,
+            "{odd}"
+        );
+        assert_eq!(report.unmatched().len(), 1);
+        assert_eq!(report.unmatched()[0].verdict(), lon_batch::Verdict::Unclear);
+        assert!(!report.all_accepted());
     }
 }

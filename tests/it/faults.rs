@@ -15,7 +15,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 
 use crate::support::{
-    KEY, RawServer, answer, assert_no_secrets, batch, client_of, own_client, printed, read_request,
+    ACCEPTED, KEY, RawServer, answer, assert_no_secrets, batch, client_of, own_client, printed,
+    read_request,
 };
 
 /// Long enough for what has to happen, short enough to wait for.
@@ -142,7 +143,10 @@ async fn a_kept_connection_that_the_server_closed_is_not_a_reason_to_send_twice(
         let closed = Arc::clone(&notify);
         async move {
             read_request(&mut stream).await;
-            stream.write_all(&answer("200 OK", "", "{}")).await.unwrap();
+            stream
+                .write_all(&answer("200 OK", "", ACCEPTED))
+                .await
+                .unwrap();
             drop(stream);
             closed.notify_one();
         }
@@ -286,7 +290,7 @@ async fn an_answer_that_never_ends() {
 
 #[tokio::test]
 async fn a_future_that_was_never_polled_sends_nothing() {
-    let server = RawServer::answering(answer("200 OK", "", "{}")).await;
+    let server = RawServer::answering(answer("200 OK", "", ACCEPTED)).await;
     let client = client_of(server.base_url()).build().unwrap();
     let batch = batch(&["a"]);
     drop(client.send(&batch));
@@ -346,7 +350,10 @@ async fn a_client_of_ones_own_sends_the_key_and_the_user_agent_all_the_same() {
         async move {
             let request = read_request(&mut stream).await;
             sent.lock().unwrap().take().unwrap().send(request).unwrap();
-            stream.write_all(&answer("200 OK", "", "{}")).await.unwrap();
+            stream
+                .write_all(&answer("200 OK", "", ACCEPTED))
+                .await
+                .unwrap();
         }
     })
     .await;
@@ -398,7 +405,7 @@ fn a_proxy_of_the_environment_does_not_see_plain_http() {
 
 #[tokio::test]
 async fn a_request_in_a_process_of_its_own() {
-    let server = RawServer::answering(answer("200 OK", "", "{}")).await;
+    let server = RawServer::answering(answer("200 OK", "", ACCEPTED)).await;
     let client = client_of(server.base_url()).build().unwrap();
     client.send(&batch(&["a"])).await.unwrap();
     assert_eq!(server.connections(), 1);

@@ -291,7 +291,7 @@ fn a_broken_spec_is_one_error_with_its_place_and_the_rule() {
             "          items:\n            $ref: '#/components/schemas/Action'",
             11,
             "/components/schemas/Content/properties/actions/items".into(),
-            "a request cannot contain itself",
+            "a schema cannot contain itself here",
         ),
     ];
     let mut tried = 0;

@@ -11,6 +11,8 @@ use tokio::task::JoinHandle;
 
 pub const KEY: &str = "test-api-key-0123456789";
 pub const NUMBER: &str = "+6591234567";
+/// The shortest answer to a batch of one.
+pub const ACCEPTED: &str = r#"{"acceptedCount": 1, "rejectedCount": 0}"#;
 
 pub fn msisdn() -> Msisdn {
     NUMBER.parse().unwrap()
