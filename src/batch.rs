@@ -143,9 +143,10 @@ impl Batch {
         self.request
     }
 
-    /// What is probably not meant, and is sent all the same: phone numbers with a trunk prefix
-    /// left in, or of a country where LINE Official Notifications do not exist; more list items,
-    /// buttons or characters than LINE shows. 8x8 itself states none of these limits.
+    /// What is probably not meant, and is sent all the same: verdicts that are not asked for or
+    /// cannot be paired; phone numbers with a trunk prefix left in, or of a country where LINE
+    /// Official Notifications do not exist; an unknown icon; more list items, buttons or characters
+    /// than LINE shows. 8x8 itself states none of LINE's limits.
     pub fn hints(&self) -> Vec<Hint> {
         crate::hint::of(&self.request)
     }
@@ -193,12 +194,12 @@ fn read_message(mut message: Value, mut tell: impl FnMut(&str, Rule)) -> Message
 fn check(request: &BatchRequest) -> Vec<Problem> {
     let mut checker = Checker::default();
     request.limits(&mut checker);
-    let nothing = Content::default();
+
     let mut ids = HashMap::with_capacity(request.messages.len());
     checker.below("messages", |checker| {
         for (index, message) in request.messages.iter().enumerate() {
             checker.at(index, |checker| {
-                if *message.content == nothing {
+                if is_blank(&message.content) {
                     checker.below("content", |checker| checker.problem(Rule::NothingSet));
                 }
                 let fallback = message.sms_fallback.as_deref();
@@ -221,6 +222,31 @@ fn check(request: &BatchRequest) -> Vec<Problem> {
         }
     });
     checker.into_problems()
+}
+
+/// Whether a content has no text and no icon to show.
+fn is_blank(content: &Content) -> bool {
+    let blank = |text: &Option<SmolStr>| text.as_deref().is_none_or(str::is_empty);
+    blank(&content.title)
+        && blank(&content.company)
+        && blank(&content.greeting)
+        && blank(&content.explanation)
+        && content
+            .icon
+            .as_ref()
+            .is_none_or(|icon| icon.as_str().is_empty())
+        && content
+            .emphasis
+            .iter()
+            .all(|it| blank(&it.label) && blank(&it.content))
+        && content
+            .list
+            .iter()
+            .all(|it| blank(&it.label) && blank(&it.content))
+        && content
+            .actions
+            .iter()
+            .all(|it| blank(&it.title) && blank(&it.url))
 }
 
 /// Checks the request as [`BatchBuilder::build`] does.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use reqwest::StatusCode;
 use serde::Deserialize as _;
 use serde_json::Value;
+use serde_json::error::Category;
 
 use crate::exchange::{Exchange, REFUSED_KEPT, Seen};
 use crate::mask::Masked;
@@ -329,13 +330,10 @@ pub(crate) fn accepted(
     seen: Seen,
     body: &[u8],
 ) -> Result<BatchResponse, Error> {
-    let reason = match serde_json::from_slice::<BatchResponse>(body) {
-        Ok(response) if response.says_nothing() => UnreadableReason::NoAnswer,
+    let reason = match BatchResponse::from_json(body) {
         Ok(response) => return Ok(response),
-        Err(error) => match BatchResponse::without_odd_details(body) {
-            Some(response) => return Ok(response),
-            None => why(&error, &seen, body),
-        },
+        Err(_) if seen.cut.is_some() => UnreadableReason::Cut,
+        Err(reason) => reason,
     };
     Err(Error::AcceptedUnreadable(Box::new(Unreadable {
         status: seen.status.unwrap_or(StatusCode::OK),
@@ -345,18 +343,15 @@ pub(crate) fn accepted(
     })))
 }
 
-fn why(error: &serde_json::Error, seen: &Seen, body: &[u8]) -> UnreadableReason {
-    let (line, column) = (error.line(), error.column());
-    if seen.cut.is_some() {
-        UnreadableReason::Cut
-    } else if body.is_empty() {
-        UnreadableReason::Empty
-    } else if error.is_data() {
-        UnreadableReason::Type { line, column }
-    } else if error.is_eof() {
-        UnreadableReason::Cut
-    } else {
-        UnreadableReason::NotJson { line, column }
+impl UnreadableReason {
+    pub(crate) fn of(error: &serde_json::Error) -> Self {
+        let (line, column) = (error.line(), error.column());
+        match error.classify() {
+            Category::Data => Self::Type { line, column },
+            Category::Eof if (line, column) == (1, 0) => Self::Empty,
+            Category::Eof => Self::Cut,
+            Category::Syntax | Category::Io => Self::NotJson { line, column },
+        }
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use crate::{BatchRequest, Content, Recipient};
+use crate::{BatchRequest, Content, Icon, Recipient};
 
 /// Something about a message that is probably not meant. It is sent all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hint {
-    /// The message, counted from 0.
-    pub message: usize,
+    /// The message, counted from 0; `None` where it is about the batch.
+    pub message: Option<usize>,
     /// What it is about.
     pub kind: HintKind,
 }
@@ -24,6 +24,15 @@ pub enum HintKind {
     /// LINE Official Notifications exist for numbers of Japan, Thailand and Taiwan.
     #[error("user.msisdn: not a number of Japan, Thailand or Taiwan, where LINE has notifications")]
     Country,
+    /// The answer will have no verdicts, since the request does not ask for them.
+    #[error("includeMessagesInResponse: not on, so the answer will have no verdicts")]
+    NoVerdicts,
+    /// The verdict on the message cannot be told from others.
+    #[error("clientMessageId: not set, so no verdict can be paired with the message")]
+    NoClientMessageId,
+    /// The icon is not one that the spec lists.
+    #[error("content.icon: not one that the API lists")]
+    UnknownIcon,
     /// LINE shows at most 15 list items.
     #[error("content.list: {0} entries, LINE shows at most {MAX_ITEMS}")]
     Items(usize),
@@ -42,20 +51,33 @@ const MAX_CHARS: usize = 500;
 
 impl fmt::Display for Hint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "messages[{}].{}", self.message, self.kind)
+        match self.message {
+            Some(index) => write!(f, "messages[{index}].{}", self.kind),
+            None => self.kind.fmt(f),
+        }
     }
 }
 
 pub(crate) fn of(request: &BatchRequest) -> Vec<Hint> {
+    let no_verdicts = request.include_messages_in_response != Some(true);
+    let of_batch = no_verdicts.then_some(Hint {
+        message: None,
+        kind: HintKind::NoVerdicts,
+    });
     let messages = request.messages.iter().enumerate();
-    messages
-        .flat_map(|(message, sent)| {
-            of_recipient(&sent.user)
-                .into_iter()
-                .chain(of_content(&sent.content))
-                .map(move |kind| Hint { message, kind })
-        })
-        .collect()
+    let of_messages = messages.flat_map(|(index, sent)| {
+        let no_id = sent.client_message_id.is_none();
+        no_id
+            .then_some(HintKind::NoClientMessageId)
+            .into_iter()
+            .chain(of_recipient(&sent.user))
+            .chain(of_content(&sent.content))
+            .map(move |kind| Hint {
+                message: Some(index),
+                kind,
+            })
+    });
+    of_batch.into_iter().chain(of_messages).collect()
 }
 
 fn of_recipient(recipient: &Recipient) -> Option<HintKind> {
@@ -89,7 +111,9 @@ fn of_content(content: &Content) -> impl Iterator<Item = HintKind> {
         .map(|text| text.chars().count())
         .sum();
     let (items, actions) = (content.list.len(), content.actions.len());
+    let unknown_icon = matches!(content.icon, Some(Icon::Other(_)));
     [
+        unknown_icon.then_some(HintKind::UnknownIcon),
         (items > MAX_ITEMS).then_some(HintKind::Items(items)),
         (actions > MAX_ACTIONS).then_some(HintKind::Actions(actions)),
         (characters > MAX_CHARS).then_some(HintKind::Characters(characters)),

@@ -62,7 +62,7 @@ pub enum Rule {
         /// The first message that has it, counted from 0.
         first: usize,
     },
-    /// A content has nothing set.
+    /// A content has nothing set, or nothing but empty texts.
     #[error("nothing is set; there would be nothing to show")]
     NothingSet,
     /// An SMS fallback has a source or an encoding and no text.

@@ -3,7 +3,9 @@
 use serde::de::Error as _;
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
+use crate::shape::Strict;
 use crate::{
     CountryCode, CountryCodeError, Msisdn, MsisdnError, NationalNumber, NationalNumberError,
 };
@@ -143,15 +145,28 @@ impl Serialize for Recipient {
     }
 }
 
+/// No error repeats a value or the name of a member, either of which may be a number.
 impl<'de> Deserialize<'de> for Recipient {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct User {
-            msisdn: Box<str>,
-            country: Option<Box<str>>,
+        let Strict(user) = Strict::deserialize(deserializer)?;
+        let known = |name: &String| matches!(name.as_str(), "msisdn" | "country");
+        let (msisdn, country) = match (&user["msisdn"], &user["country"]) {
+            (Value::String(msisdn), Value::Null) => (msisdn, None),
+            (Value::String(msisdn), Value::String(country)) => (msisdn, Some(country.as_str())),
+            _ => {
+                return Err(D::Error::custom(
+                    "a user has a msisdn and maybe a country, both texts",
+                ));
+            }
+        };
+        if user
+            .as_object()
+            .is_some_and(|members| !members.keys().all(known))
+        {
+            return Err(D::Error::custom(
+                "a user has no members but msisdn and country",
+            ));
         }
-        let user = User::deserialize(deserializer)?;
-        Self::parse(&user.msisdn, user.country.as_deref()).map_err(D::Error::custom)
+        Self::parse(msisdn, country).map_err(D::Error::custom)
     }
 }

@@ -9,6 +9,7 @@ use crate::check::Checker;
 use crate::generated::tables::MESSAGE_RESULT;
 use crate::{
     Batch, BatchResponse, ErrorCode, Message, MessageResult, MessageState, OpaqueId, ReceivedText,
+    UnreadableReason,
 };
 
 /// What the platform decided about one message when it took the batch.
@@ -97,7 +98,7 @@ impl BatchResponse {
 
     /// An answer whose entries have details of types that they should not have, read without
     /// those: one odd detail does not lose the verdicts of a thousand messages.
-    pub(crate) fn without_odd_details(body: &[u8]) -> Option<Self> {
+    fn without_odd_details(body: &[u8]) -> Option<Self> {
         let mut value: Value = serde_json::from_slice(body).ok()?;
         for entry in value.get_mut("messages")?.as_array_mut()? {
             if !MESSAGE_RESULT.prune(entry, &mut Checker::default()) {
@@ -105,6 +106,21 @@ impl BatchResponse {
             }
         }
         serde_json::from_value(value).ok()
+    }
+
+    /// Reads an answer from its JSON, as [`Client::send`](crate::Client::send) reads it: for an
+    /// answer that was stored, or the body that an [`Unreadable`](crate::Unreadable) kept.
+    ///
+    /// # Errors
+    /// Why it cannot be read, without repeating a value, as an error of serde would.
+    pub fn from_json(json: &[u8]) -> Result<Self, UnreadableReason> {
+        match serde_json::from_slice::<Self>(json) {
+            Ok(response) if response.says_nothing() => Err(UnreadableReason::NoAnswer),
+            Ok(response) => Ok(response),
+            Err(error) => {
+                Self::without_odd_details(json).ok_or_else(|| UnreadableReason::of(&error))
+            }
+        }
     }
 
     /// The verdicts that the answer lists; none where the request did not ask for them.

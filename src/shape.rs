@@ -171,6 +171,15 @@ pub(crate) fn without_nulls(value: &mut Value) {
     }
 }
 
+/// The name of a member, in formats that have others than texts too. No error repeats it.
+struct Name(String);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        crate::received::with_text(deserializer, |text| Self(text.to_owned()))
+    }
+}
+
 /// A value in which no member stands twice. `Value` takes the last of them in silence, and what
 /// is lost can be a list of messages.
 pub(crate) struct Strict(pub(crate) Value);
@@ -232,7 +241,7 @@ impl<'de> Deserialize<'de> for Strict {
 
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
                 let mut object = Map::new();
-                while let Some((name, Strict(member))) = members.next_entry::<String, _>()? {
+                while let Some((Name(name), Strict(member))) = members.next_entry()? {
                     if object.insert(name, member).is_some() {
                         return Err(A::Error::custom("a member stands twice in one object"));
                     }

@@ -1,7 +1,7 @@
 //! What a batch refuses, and what it says of it.
 
 use lon_batch::{
-    Action, Batch, BatchRequest, Content, Emphasis, Hint, HintKind, Invalid,
+    Action, Batch, BatchRequest, Content, Emphasis, Hint, HintKind, Icon, Invalid,
     MAX_MESSAGES_PER_BATCH, Message, Msisdn, Recipient, Rule, SharedContent, SmsFallback,
 };
 use serde_json::json;
@@ -164,6 +164,22 @@ fn what_no_schema_can_say() {
         refused(Message::new(msisdn(), Content::default())),
         ["messages[0].content: nothing is set; there would be nothing to show"]
     );
+    let blank = [
+        Content::new(""),
+        Content::default().emphasis("", ""),
+        Content::default().item("", "").item("", ""),
+        Content::default().icon(Icon::from("")),
+        Content {
+            actions: vec![Action::default()],
+            ..Content::default()
+        },
+    ];
+    for content in blank {
+        assert_eq!(
+            refused(Message::new(msisdn(), content)),
+            ["messages[0].content: nothing is set; there would be nothing to show"]
+        );
+    }
     let no_text = "no text is set; without one there is no SMS and the rest does nothing";
     let mut source = SmsFallback::default().source("Info");
     assert_eq!(
@@ -429,13 +445,18 @@ fn hints_are_told_and_do_not_refuse() {
             .item("", "")
             .action("Go", format!("https://example.com/{index}"));
     }
-    let number = |text: &str| text.parse::<Msisdn>().unwrap();
+    let content = content.icon(Icon::from("calenderCheck"));
     let hello = Content::new("Hello");
+    let message = |number: &str, content: Content| {
+        let id = format!("to-{number}");
+        Message::new(number.parse::<Msisdn>().unwrap(), content).client_message_id(id)
+    };
     let batch = Batch::builder()
-        .message(Message::new(number("+819012345678"), hello.clone()))
-        .message(Message::new(number("+8109012345678"), hello.clone()))
-        .message(Message::new(number("+6591234567"), hello.clone()))
-        .message(Message::new(number("+66812345678"), content))
+        .include_messages_in_response(false)
+        .message(message("+819012345678", hello.clone()))
+        .message(message("+8109012345678", hello.clone()))
+        .message(message("+6591234567", hello.clone()))
+        .message(message("+66812345678", content))
         .message(Message::new(
             Recipient::national("0912345678", "TW").unwrap(),
             hello,
@@ -450,15 +471,18 @@ fn hints_are_told_and_do_not_refuse() {
     assert_eq!(
         kinds,
         [
-            (1, HintKind::TrunkPrefix),
-            (2, HintKind::Country),
-            (3, HintKind::Items(16)),
-            (3, HintKind::Actions(16)),
-            (3, HintKind::Characters(501)),
+            (None, HintKind::NoVerdicts),
+            (Some(1), HintKind::TrunkPrefix),
+            (Some(2), HintKind::Country),
+            (Some(3), HintKind::UnknownIcon),
+            (Some(3), HintKind::Items(16)),
+            (Some(3), HintKind::Actions(16)),
+            (Some(3), HintKind::Characters(501)),
+            (Some(4), HintKind::NoClientMessageId),
         ]
     );
     assert_eq!(
-        hints.iter().map(Hint::to_string).nth(2).unwrap(),
+        hints.iter().map(Hint::to_string).nth(4).unwrap(),
         "messages[3].content.list: 16 entries, LINE shows at most 15"
     );
 }
@@ -510,5 +534,26 @@ fn a_member_that_stands_twice_is_refused() {
             error.starts_with("a member stands twice in one object"),
             "{error}"
         );
+    }
+}
+
+#[test]
+fn no_reader_of_a_user_repeats_what_it_refuses() {
+    for user in [
+        json!({"msisdn": 6_591_234_567_u64}),
+        json!("+6591234567"),
+        json!({"+6591234567": 1}),
+        json!({"msisdn": "+6591234567", "6591234567": 1}),
+        json!({"msisdn": "6591234567"}),
+        json!({"msisdn": "+6591234567", "country": 91_234_567}),
+    ] {
+        let error = serde_json::from_value::<Recipient>(user.clone()).unwrap_err();
+        assert_no_secrets(&printed(&error));
+        let message = json!({"user": user, "content": {"title": "Hello"}});
+        let error = serde_json::from_value::<Message>(message.clone()).unwrap_err();
+        assert_no_secrets(&printed(&error));
+        let batch = json!({ "messages": [message] });
+        let error = serde_json::from_value::<Batch>(batch).unwrap_err();
+        assert_no_secrets(&printed(&error));
     }
 }

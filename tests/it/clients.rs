@@ -89,6 +89,10 @@ fn base_urls() {
             "http to another machine would show the API key; use https",
         ),
         (
+            "http://[2001:db8::1]",
+            "http to another machine would show the API key; use https",
+        ),
+        (
             "http://192.168.0.1",
             "http to another machine would show the API key; use https",
         ),

@@ -4,6 +4,7 @@ use std::env;
 use std::error::Error as _;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -13,6 +14,7 @@ use lon_batch::{Error, MayHaveBeenSent, UnreadableReason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinSet;
 
 use crate::support::{
     ACCEPTED, KEY, RawServer, answer, assert_no_secrets, batch, client_of, own_client, printed,
@@ -161,6 +163,75 @@ async fn a_kept_connection_that_the_server_closed_is_not_a_reason_to_send_twice(
         }
         assert!(server.connections() <= sent);
     }
+}
+
+#[tokio::test]
+async fn a_request_that_was_read_on_a_kept_connection_is_not_sent_again() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&requests);
+    let server = RawServer::start(move |mut stream| {
+        let requests = Arc::clone(&counted);
+        async move {
+            read_request(&mut stream).await;
+            requests.fetch_add(1, Ordering::SeqCst);
+            stream
+                .write_all(&answer("200 OK", "", ACCEPTED))
+                .await
+                .unwrap();
+            read_request(&mut stream).await;
+            requests.fetch_add(1, Ordering::SeqCst);
+        }
+    })
+    .await;
+    let client = client_of(server.base_url()).build().unwrap();
+    client.send(&batch(&["a"])).await.unwrap();
+    let error = client.send(&batch(&["a"])).await.unwrap_err();
+    assert!(
+        error.may_have_been_sent() && !error.is_retryable(),
+        "{error:?}"
+    );
+    assert_eq!(
+        (requests.load(Ordering::SeqCst), server.connections()),
+        (2, 1)
+    );
+}
+
+#[tokio::test]
+async fn sends_at_the_same_time_do_not_mix_what_they_saw() {
+    // Every other answer is cut; each send has to tell its own.
+    let turn = Arc::new(AtomicUsize::new(0));
+    let server = RawServer::start(move |mut stream| {
+        let turn = Arc::clone(&turn);
+        async move {
+            read_request(&mut stream).await;
+            let whole = answer("202 Accepted", "connection: close\r\n", ACCEPTED);
+            let cut = turn.fetch_add(1, Ordering::SeqCst) % 2;
+            stream.write_all(&whole[..whole.len() - cut]).await.unwrap();
+        }
+    })
+    .await;
+    let client = client_of(server.base_url()).build().unwrap();
+    let mut sends = JoinSet::new();
+    for _ in 0..100 {
+        let client = client.clone();
+        sends.spawn(async move { client.send(&batch(&["a"])).await });
+    }
+    let (mut whole, mut cut) = (0, 0);
+    while let Some(result) = sends.join_next().await {
+        match result.unwrap() {
+            Ok(_) => whole += 1,
+            Err(Error::AcceptedUnreadable(error)) => {
+                assert_eq!(
+                    (error.reason(), error.status().as_u16()),
+                    (UnreadableReason::Cut, 202)
+                );
+                assert!(error.source().is_some());
+                cut += 1;
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert_eq!((whole, cut), (50, 50));
 }
 
 /// Sends part of an answer and then nothing, until the client is gone.

@@ -132,10 +132,9 @@ fn batch() -> impl Strategy<Value = Batch> {
     (head, vec(one, 1..20)).prop_map(|((id, include), messages)| {
         let messages = messages.into_iter().enumerate();
         let messages = messages.map(|(index, (to, content, sms, url, has_id))| {
-            let content = if content == Content::default() {
-                Content::new("")
-            } else {
-                content
+            let content = match content.icon {
+                Some(_) => content,
+                None => content.explanation("There is something to show"),
             };
             let mut message = Message::new(to, content);
             message.client_message_id =

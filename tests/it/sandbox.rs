@@ -206,6 +206,20 @@ async fn answers_on_demand() {
 }
 
 #[tokio::test]
+async fn a_late_answer_comes_to_nobody_and_the_messages_are_accepted() {
+    let sandbox = Sandbox::start().await.unwrap();
+    sandbox.answer_next([Answer::Late(std::time::Duration::from_secs(600))]);
+    let client = sandbox
+        .client()
+        .timeout(std::time::Duration::from_millis(300))
+        .build()
+        .unwrap();
+    let error = client.send(&batch(&["a"])).await.unwrap_err();
+    assert!(error.may_have_been_sent(), "{error:?}");
+    assert_eq!(sandbox.accepted_count(), 1);
+}
+
+#[tokio::test]
 async fn it_records_what_it_accepted_within_bounds() {
     let sandbox = Sandbox::builder().keep(3).start().await.unwrap();
     let client = sandbox.client().build().unwrap();
