@@ -29,6 +29,11 @@
 //! # }
 //! ```
 //!
+//! The mock takes requests to the path of the API. `when.body(..)` takes exactly that request,
+//! `when.sub_account_id(..)` one sub-account. What the spec does not say, such as the key or a
+//! header of the answer, is set on httpmock's own type, which `into_inner()` gives:
+//! `then.too_many_requests(&body).into_inner().header("retry-after", "2")`.
+//!
 //! [`Sandbox`] is a server on this machine that keeps the contract of the API by itself: for
 //! tests, and programs, that send as they would to the platform.
 
