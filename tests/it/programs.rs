@@ -104,6 +104,7 @@ const CHANGED: &str = r##"use lon_batch::*;
 fn main() {
     let mut message = Message::new("+6591234567".parse::<Msisdn>().unwrap(), Content::new("a"));
     message.campaign = Some("four".into());
+    message.type_ = Some("nowhere".into());
     let content = Content { footer: Some("b".into()), ..Content::new("a").icon(Icon::RocketLaunch) };
     let other = Message::new("+6591234567".parse::<Msisdn>().unwrap(), content);
     let three = [message, other.clone(), other.clone()];
@@ -141,7 +142,7 @@ fn a_change_of_the_spec_reaches_the_client() {
         // A field of a request, with a limit, and one of an object without required members.
         (
             "        clientMessageId:\n          type: string\n",
-            "        campaign:\n          type: string\n          maxLength: 3\n          description: New.\n        clientMessageId:\n          type: string\n",
+            "        campaign:\n          type: string\n          maxLength: 3\n          description: New.\n        type:\n          type: string\n          format: uri\n          maxLength: 30\n          description: New.\n        clientMessageId:\n          type: string\n",
         ),
         (
             "        greeting:\n",
@@ -183,9 +184,10 @@ fn a_change_of_the_spec_reaches_the_client() {
             .lines()
             .collect::<Vec<_>>(),
         [
-            "nothing was sent, 2 problems:",
+            "nothing was sent, 3 problems:",
             "  messages: 3 entries, at least 1 and at most 2",
             "  messages[0].campaign: 4 characters, at most 3",
+            "  messages[0].type: 7 characters that are not an absolute http or https URL, percent-encoded",
             r#"{"includeMessagesInResponse":true,"messages":[{"content":{"footer":"b","icon":"rocketLaunch","title":"a"},"smsFallback":{"encoding":"UTF8","text":"a"},"user":{"msisdn":"+6591234567"}}]}"#,
             "Some(7) Some(Held)",
             "Nowhere 2",
