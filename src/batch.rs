@@ -91,8 +91,11 @@ impl Batch {
         // something inconspicuous in the place of what has to be there.
         without_nulls(&mut value);
         value["messages"] = Value::Array(Vec::new());
-        let mut request = BatchRequest::deserialize(&value)
-            .unwrap_or_else(|_| BatchRequest::required(Vec::new()));
+        let mut request = BatchRequest::deserialize(&value).unwrap_or_else(|_| {
+            let (found, expected) = ("an object", "a batch");
+            problems.push(Problem::new("", Rule::Type { found, expected }));
+            BatchRequest::required(Vec::new())
+        });
         for (index, message) in messages.into_iter().enumerate() {
             let message = read_message(message, |member, rule| {
                 let path = format!("messages[{index}]{member}");

@@ -125,9 +125,8 @@ impl Client {
     /// The client that progenitor generated from the spec, with this client's key and time-out.
     ///
     /// It sends what it is given: nothing is checked. A body that is cut or too long is given on as
-    /// far as it came. Its errors print URLs, headers and bodies,
-    /// which may have phone numbers in them, and its `is_retryable` is true of requests that may
-    /// have been processed.
+    /// far as it came. Its errors print URLs, headers and bodies, which may have phone numbers in
+    /// them, and its `is_retryable` is true of requests that may have been processed.
     pub fn generated(&self) -> &generated::Client {
         &self.generated
     }

@@ -135,21 +135,26 @@ impl ApiError {
         let code = value
             .get("code")
             .and_then(|code| ErrorCode::deserialize(code).ok());
-        let text = |name: &str| value.get(name).and_then(Value::as_str);
+        let text = |name: &str| {
+            let text = value.get(name).and_then(Value::as_str)?;
+            Some(exchange.without_key(text))
+        };
         let mut error = Self {
             status,
             code,
-            message: text("message").map(|text| masked(&exchange.without_key(text))),
-            error_id: text("errorId")
-                .map(|id| cut(&OpaqueId::from(exchange.without_key(id)).without_numbers()).into()),
-            timestamp: text("timestamp").map(|time| {
-                cut(&Timestamp::from(exchange.without_key(time)).without_numbers()).into()
-            }),
+            message: text("message").map(|text| masked(&text)),
+            error_id: text("errorId").map(|id| cut(&OpaqueId::from(id).without_numbers()).into()),
+            timestamp: text("timestamp")
+                .map(|time| cut(&Timestamp::from(time).without_numbers()).into()),
             retry_after: retry_after::read(headers),
             excerpt: None,
         };
         if error.code.is_none() && error.message.is_none() {
-            let text = String::from_utf8_lossy(&body);
+            // A key that JSON escapes in its own way shows when the JSON is written anew.
+            let anew = value.to_string();
+            let clean = exchange.kept(anew.as_bytes(), REFUSED_KEPT);
+            let shown = if clean == anew { &body } else { &clean };
+            let text = String::from_utf8_lossy(shown);
             let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
             error.excerpt = (!text.is_empty()).then(|| masked(&exchange.without_key(&text)));
         }

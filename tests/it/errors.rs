@@ -332,22 +332,23 @@ async fn an_echoed_key_and_number_are_redacted() {
     assert_eq!(api(&fails(answer("502 X", "", body)).await).excerpt(), None);
 }
 
+async fn fails_with_key(key: &str, answer: Vec<u8>) -> Error {
+    let server = RawServer::answering(answer).await;
+    let client = Client::builder("my-subaccount", key).base_url(server.base_url());
+    let client = client.build().unwrap();
+    client.send(&batch(&["a"])).await.unwrap_err()
+}
+
 #[tokio::test]
 async fn a_key_is_redacted_however_it_is_escaped() {
     let key = "abc+def/ghi&jkl";
     for body in [
         r#"{"code": 1200, "message": "Key abc\u002Bdef\/ghi\u0026jkl is bad"}"#,
         r#"{"code": 1200, "message": "Key abc+def/ghi&amp;jkl is bad"}"#,
+        r#"{"error": ["Key abc\u002Bdef\/ghi\u0026jkl is bad"]}"#,
         r#"{"code": 1200, "message": "\u001b[31mKey abc+def/ghi&jkl\nis bad", "errorId": "abc+def/ghi&jkl"}"#,
     ] {
-        let server = RawServer::answering(answer("401 X", "", body)).await;
-        let client = Client::builder("my-subaccount", key).base_url(server.base_url());
-        let error = client
-            .build()
-            .unwrap()
-            .send(&batch(&["a"]))
-            .await
-            .unwrap_err();
+        let error = fails_with_key(key, answer("401 X", "", body)).await;
         let text = printed(&error);
         assert!(text.contains("Key [redacted]"), "{text}");
         assert!(!text.contains("def") && !text.contains('\u{1b}'), "{text}");
@@ -362,14 +363,7 @@ async fn a_key_that_json_escapes_is_redacted_in_both_forms() {
         format!("<p>{key}</p>"),
         format!(r#"{{"error": {escaped}}}"#),
     ] {
-        let server = RawServer::answering(answer("502 X", "", body)).await;
-        let client = Client::builder("my-subaccount", key).base_url(server.base_url());
-        let error = client
-            .build()
-            .unwrap()
-            .send(&batch(&["a"]))
-            .await
-            .unwrap_err();
+        let error = fails_with_key(key, answer("502 X", "", body)).await;
         let excerpt = api(&error).excerpt().unwrap();
         assert!(excerpt.contains("[redacted]"), "{excerpt}");
         assert!(

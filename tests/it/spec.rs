@@ -26,16 +26,19 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// Runs the build script of this crate, the very program, on another spec. `Err` is what it says.
+/// The build script of this crate, the very program, in a folder with another spec.
+fn build_script(folder: &Path) -> Command {
+    let mut script = Command::new(env!("LON_BATCH_BUILD_SCRIPT"));
+    script.current_dir(folder).env("OUT_DIR", folder);
+    script
+}
+
+/// Builds another spec. `Err` is what the build says.
 fn build(name: &str, spec: &str) -> Result<PathBuf, String> {
     let folder = folder(name);
     fs::write(folder.join(FILE), spec).unwrap();
-    let output = Command::new(env!("LON_BATCH_BUILD_SCRIPT"))
-        .current_dir(&folder)
-        .env("OUT_DIR", &folder)
-        .env("CARGO_FEATURE_MOCK", "1")
-        .output()
-        .unwrap();
+    let mut script = build_script(&folder);
+    let output = script.env("CARGO_FEATURE_MOCK", "1").output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     let noise = String::from_utf8(output.stderr).unwrap();
     let errors: Vec<_> = said
@@ -351,11 +354,7 @@ fn a_broken_spec_is_one_error_with_its_place_and_the_rule() {
 #[test]
 fn a_spec_that_is_not_there() {
     let folder = folder("no-spec");
-    let output = Command::new(env!("LON_BATCH_BUILD_SCRIPT"))
-        .current_dir(&folder)
-        .env("OUT_DIR", &folder)
-        .output()
-        .unwrap();
+    let output = build_script(&folder).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(!output.status.success());
     assert!(
@@ -368,11 +367,7 @@ fn a_spec_that_is_not_there() {
 fn the_build_depends_on_the_spec_and_on_itself_alone() {
     let folder = folder("inputs");
     fs::write(folder.join(FILE), text()).unwrap();
-    let output = Command::new(env!("LON_BATCH_BUILD_SCRIPT"))
-        .current_dir(&folder)
-        .env("OUT_DIR", &folder)
-        .output()
-        .unwrap();
+    let output = build_script(&folder).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     let inputs: Vec<_> = said
         .lines()
