@@ -340,8 +340,19 @@ pub(crate) fn accepted(
         Err(_) if seen.cut.is_some() => UnreadableReason::Cut,
         Err(reason) => reason,
     };
+    let status = seen.status.unwrap_or(StatusCode::OK);
+    if seen.redirected {
+        // The page that a redirect led to does not say that the platform took the batch.
+        return Err(answered(
+            exchange,
+            &seen,
+            status,
+            &http::HeaderMap::new(),
+            body,
+        ));
+    }
     Err(Error::AcceptedUnreadable(Box::new(Unreadable {
-        status: seen.status.unwrap_or(StatusCode::OK),
+        status,
         reason,
         body: exchange.kept(body, ACCEPTED_KEPT),
         source: seen.cut.map(TransportError),

@@ -413,6 +413,22 @@ async fn a_client_of_ones_own_that_follows_redirects_leaves_it_open() {
 }
 
 #[tokio::test]
+async fn a_page_that_a_redirect_leads_to_does_not_say_that_the_batch_was_taken() {
+    let page = RawServer::answering(answer("200 OK", "", "<html>Log in</html>")).await;
+    let location = format!("location: {}/\r\n", page.base_url());
+    let server = RawServer::answering(answer("302 Found", &location, "")).await;
+    let http = own_client().build().unwrap();
+    let client = client_of(server.base_url())
+        .http_client(http)
+        .build()
+        .unwrap();
+    let error = client.send(&batch(&["a"])).await.unwrap_err();
+    let answered = matches!(error, Error::MayHaveBeenSent(MayHaveBeenSent::Answered(_)));
+    assert!(answered, "{error:?}");
+    assert_eq!(error.status().unwrap(), 200);
+}
+
+#[tokio::test]
 async fn a_client_of_ones_own_sends_the_key_and_the_user_agent_all_the_same() {
     let (sent, request) = oneshot::channel();
     let sent = Arc::new(std::sync::Mutex::new(Some(sent)));
