@@ -1,9 +1,11 @@
-//! The client: one batch, one request.
+//! The client: one batch, one request at a time.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use progenitor_client::Error as GeneratedError;
 use reqwest::Url;
 use reqwest::redirect::Policy;
@@ -13,7 +15,10 @@ use url::Host;
 use crate::error::{Error, accepted, answered, not_made, unanswered};
 use crate::exchange::Exchange;
 use crate::problem::{Invalid, Rule};
-use crate::{Batch, BatchResponse, Region, SubAccountId, generated, tls};
+use crate::retry::{Attempts, Budget, Next};
+use crate::{
+    Batch, BatchRequest, BatchResponse, Region, RetryPolicy, SubAccountId, generated, tls, wire,
+};
 
 /// Sends batches for one sub-account.
 ///
@@ -37,6 +42,8 @@ use crate::{Batch, BatchResponse, Region, SubAccountId, generated, tls};
 pub struct Client {
     generated: generated::Client,
     sub_account_id: SubAccountId,
+    retry: RetryPolicy,
+    budget: Arc<Budget>,
 }
 
 impl Client {
@@ -52,10 +59,15 @@ impl Client {
             timeout: ClientBuilder::DEFAULT_TIMEOUT,
             connect_timeout: ClientBuilder::DEFAULT_CONNECT_TIMEOUT,
             http_client: None,
+            retry: RetryPolicy::default(),
         }
     }
 
-    /// Sends a batch in one request, once: nothing is sent again, no redirect is followed.
+    /// Sends a batch in one request.
+    ///
+    /// Where there was no connection, or the platform answered 429, the same request is sent
+    /// again as the [`RetryPolicy`] says: then the platform took nothing of it. No other is, and
+    /// no redirect is followed.
     ///
     /// A response does not mean that every message was accepted; see
     /// [`BatchResponse::report`].
@@ -63,14 +75,32 @@ impl Client {
     /// # Errors
     /// Every error tells whether the batch was sent; see [`Error`].
     ///
+    /// # Panics
+    /// Outside a tokio runtime with its timers on.
+    ///
     /// # Dropping the future
     /// A future that is dropped before it is ready ends the request where it stands: the batch
     /// may have been sent, as after a time-out. A future that was never polled sent nothing.
     pub async fn send(&self, batch: &Batch) -> Result<BatchResponse, Error> {
+        let body = wire::body(batch.request()).map_err(|_| not_made())?;
+        let mut attempts = Attempts::start(&self.retry, &self.budget, batch.len());
+        loop {
+            let result = self.attempt(body.clone()).await;
+            match attempts.after(result) {
+                Next::Done(result) => return result,
+                Next::SendAgain { after } => tokio::time::sleep(after).await,
+            }
+        }
+    }
+
+    /// One request with a body that was written beforehand.
+    async fn attempt(&self, body: Bytes) -> Result<BatchResponse, Error> {
         let mut client = self.generated.clone();
-        client.inner = self.generated.inner.fresh();
+        client.inner = self.generated.inner.with_body(body);
+        // The generated code wants a request to write; its hook puts the body in the place of it.
+        let placeholder = BatchRequest::required(Vec::new());
         let result = client
-            .send_lon_batch(&self.sub_account_id, batch.request())
+            .send_lon_batch(&self.sub_account_id, &placeholder)
             .await;
         let exchange = &client.inner;
         let seen = exchange.take_seen();
@@ -138,6 +168,7 @@ impl fmt::Debug for Client {
             .field("sub_account_id", &self.sub_account_id.as_str())
             .field("base_url", &self.base_url())
             .field("timeout", &self.generated.inner.timeout)
+            .field("retry", &self.retry)
             .finish_non_exhaustive()
     }
 }
@@ -150,6 +181,7 @@ pub struct ClientBuilder {
     timeout: Duration,
     connect_timeout: Duration,
     http_client: Option<reqwest::Client>,
+    retry: RetryPolicy,
 }
 
 impl ClientBuilder {
@@ -192,6 +224,13 @@ impl ClientBuilder {
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
+        self
+    }
+
+    /// When a batch is sent again by itself; see [`RetryPolicy`] for what it is unless it is set.
+    #[must_use]
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
         self
     }
 
@@ -260,6 +299,8 @@ impl ClientBuilder {
                 Ok(Client {
                     generated: generated::Client::new_with_client(base_url, http_client, exchange),
                     sub_account_id,
+                    budget: Arc::new(Budget::of(&self.retry)),
+                    retry: self.retry,
                 })
             }
             _ => Err(Invalid::new(problems)),
@@ -316,6 +357,7 @@ impl fmt::Debug for ClientBuilder {
         f.debug_struct("ClientBuilder")
             .field("timeout", &self.timeout)
             .field("connect_timeout", &self.connect_timeout)
+            .field("retry", &self.retry)
             .finish_non_exhaustive()
     }
 }

@@ -454,7 +454,8 @@ impl Error {
 
     /// Whether the batch can be sent again as it is, without a doubt that anything is delivered
     /// twice: there was no connection, or the platform answered 429. It says that trying again is
-    /// safe, not that it will help: a wrong host name is never found. Bound the tries. An HTTP
+    /// safe, not that it will help: a wrong host name is never found, and the client has tried it
+    /// again by then as its [`RetryPolicy`](crate::RetryPolicy) says. Bound the tries. An HTTP
     /// client of your own that follows redirects makes it wrong; see
     /// [`http_client`](crate::ClientBuilder::http_client).
     pub fn is_retryable(&self) -> bool {

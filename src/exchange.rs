@@ -27,6 +27,8 @@ pub struct Exchange {
     api_key: SecretString,
     authorization: HeaderValue,
     pub(crate) timeout: Duration,
+    /// What goes out in place of the body that the generated code wrote.
+    body: Option<Bytes>,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -56,13 +58,16 @@ impl Exchange {
             api_key,
             authorization,
             timeout,
+            body: None,
             seen: Arc::default(),
         })
     }
 
-    /// The same for a request of its own, of whose answer nothing was seen yet.
-    pub(crate) fn fresh(&self) -> Self {
+    /// The same for a request of its own, with a body that was written beforehand, of whose answer
+    /// nothing was seen yet.
+    pub(crate) fn with_body(&self, body: Bytes) -> Self {
         Self {
+            body: Some(body),
             seen: Arc::default(),
             ..self.clone()
         }
@@ -172,6 +177,9 @@ impl ClientHooks<Exchange> for generated::Client {
         headers.insert(USER_AGENT, HeaderValue::from_static(agent));
         headers.insert(AUTHORIZATION, self.inner.authorization.clone());
         *request.timeout_mut() = Some(self.inner.timeout);
+        if let Some(body) = &self.inner.body {
+            *request.body_mut() = Some(body.clone().into());
+        }
         Ok(())
     }
 

@@ -18,6 +18,7 @@ mod received;
 mod recipient;
 mod region;
 mod response;
+mod retry;
 mod retry_after;
 #[cfg(feature = "schemars")]
 mod schema;
@@ -25,6 +26,7 @@ mod shape;
 mod shared;
 mod sub_account;
 mod tls;
+mod wire;
 
 pub use batch::{Batch, BatchBuilder};
 pub use client::{Client, ClientBuilder};
@@ -50,6 +52,7 @@ pub use recipient::{Recipient, RecipientError};
 pub use region::{Region, UnknownRegion};
 pub use reqwest;
 pub use response::{Disagreement, Outcome, Report, Verdict};
+pub use retry::RetryPolicy;
 pub use shared::{Shared, SharedContent, SharedSmsFallback};
 pub use smol_str::SmolStr;
 pub use sub_account::SubAccountId;

@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use lon_batch::mock::{MockServerExt, httpmock::MockServer};
-//! use lon_batch::{Batch, Client, Content, ErrorBody, ErrorCode, Message, Msisdn};
+//! use lon_batch::{Batch, Client, Content, ErrorBody, ErrorCode, Message, Msisdn, RetryPolicy};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -19,7 +19,10 @@
 //!     });
 //! });
 //!
-//! let client = Client::builder("my-subaccount", "my-api-key").base_url(server.base_url()).build()?;
+//! let client = Client::builder("my-subaccount", "my-api-key")
+//!     .base_url(server.base_url())
+//!     .retry(RetryPolicy::never())
+//!     .build()?;
 //! let message = Message::new("+6591234567".parse::<Msisdn>()?, Content::new("Hello"));
 //! let batch = Batch::builder().message(message).build()?;
 //! let error = client.send(&batch).await.unwrap_err();

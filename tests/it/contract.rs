@@ -5,7 +5,7 @@ use lon_batch::mock::operations::SendLonBatchThen;
 use lon_batch::mock::{MockServerExt, httpmock};
 use lon_batch::{
     Batch, BatchResponse, Content, Encoding, Error, ErrorBody, ErrorCode, Icon, Message, Msisdn,
-    Recipient, SmsFallback, SubAccountId,
+    Recipient, SharedContent, SharedSmsFallback, SmsFallback, SubAccountId,
 };
 use serde_json::{Value, json};
 
@@ -59,6 +59,40 @@ async fn a_minimal_message() {
         }),
     )
     .await;
+}
+
+#[tokio::test]
+async fn what_messages_share_is_sent_with_each_of_them() {
+    let content = SharedContent::from(Content::new("Hello \"you\"").item("Date", "Tue"));
+    let sms = SharedSmsFallback::from(SmsFallback::new("Hello").source("8x8"));
+    let to = "+6591234567".parse::<Msisdn>().unwrap();
+    let shared = |id: &str| {
+        Message::new(to, content.clone())
+            .client_message_id(id)
+            .sms_fallback(sms.clone())
+    };
+    let own = Message::new(to, Content::new("Bye")).client_message_id("c");
+    let messages = [shared("a"), shared("b"), own];
+    let batch = Batch::builder().messages(messages).build().unwrap();
+    let message = |id| {
+        json!({
+            "user": {"msisdn": "+6591234567"},
+            "clientMessageId": id,
+            "content": {"title": "Hello \"you\"", "list": [{"label": "Date", "content": "Tue"}]},
+            "smsFallback": {"text": "Hello", "source": "8x8"},
+        })
+    };
+    let own = json!({
+        "user": {"msisdn": "+6591234567"}, "clientMessageId": "c", "content": {"title": "Bye"},
+    });
+    let body = json!({
+        "messages": [message("a"), message("b"), own],
+        "includeMessagesInResponse": true,
+    });
+    assert_on_the_wire(&batch, body.clone()).await;
+    // What was written before is sent again, and is what serde sees.
+    assert_on_the_wire(&batch, body.clone()).await;
+    assert_eq!(serde_json::to_value(&batch).unwrap(), body);
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod faults;
 mod numbers;
 mod programs;
 mod properties;
+mod retries;
 mod sandbox;
 #[cfg(feature = "schemars")]
 mod schema;

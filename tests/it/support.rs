@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lon_batch::{Batch, Client, ClientBuilder, Content, Message, Msisdn, reqwest};
+use lon_batch::{Batch, Client, ClientBuilder, Content, Message, Msisdn, RetryPolicy, reqwest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -41,8 +41,11 @@ pub fn batch(ids: &[&str]) -> Batch {
         .unwrap()
 }
 
+/// A client that sends once, whatever happens.
 pub fn client_of(base_url: impl Into<String>) -> ClientBuilder {
-    Client::builder("my-subaccount", KEY).base_url(base_url)
+    Client::builder("my-subaccount", KEY)
+        .base_url(base_url)
+        .retry(RetryPolicy::never())
 }
 
 /// Fails where a text has the key or the number in it, or any part of them that would do.
