@@ -194,7 +194,7 @@ fn read_message(mut message: Value, mut tell: impl FnMut(&str, Rule)) -> Message
 }
 
 /// Everything that is wrong with a request: the limits of the spec, and what no schema can say.
-fn check(request: &BatchRequest) -> Vec<Problem> {
+pub(crate) fn check(request: &BatchRequest) -> Vec<Problem> {
     let mut checker = Checker::default();
     request.limits(&mut checker);
 

@@ -43,7 +43,7 @@ pub struct Client {
     generated: generated::Client,
     sub_account_id: SubAccountId,
     retry: RetryPolicy,
-    budget: Arc<Budget>,
+    pub(crate) budget: Arc<Budget>,
 }
 
 impl Client {
@@ -94,7 +94,7 @@ impl Client {
     }
 
     /// One request with a body that was written beforehand.
-    async fn attempt(&self, body: Bytes) -> Result<BatchResponse, Error> {
+    pub(crate) async fn attempt(&self, body: Bytes) -> Result<BatchResponse, Error> {
         let mut client = self.generated.clone();
         client.inner = self.generated.inner.with_body(body);
         // The generated code wants a request to write; its hook puts the body in the place of it.

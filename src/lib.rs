@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod batch;
+pub mod bulk;
 mod check;
 mod client;
 mod error;

@@ -139,6 +139,25 @@ pub enum Rule {
     /// A time-out of zero.
     #[error("0 seconds; every request would time out")]
     NoTime,
+    /// A message that makes a body of more bytes than a run may send.
+    #[error("{found} bytes in a body of its own, at most {max}")]
+    TooLarge {
+        /// Bytes of a body with the message alone.
+        found: usize,
+        /// Bytes that a body may have.
+        max: usize,
+    },
+    /// A run id that is empty or too long to be part of every clientMessageId.
+    #[error("{found} characters; a run id has 1 to {max}")]
+    RunId {
+        /// How many characters it has.
+        found: usize,
+        /// How many it may have.
+        max: usize,
+    },
+    /// A number that is outside its range.
+    #[error("has to be {0}")]
+    Range(&'static str),
     /// No TLS to reach the platform with, and why.
     #[error("{0}")]
     Tls(String),
@@ -198,6 +217,12 @@ impl Problem {
     pub fn message(&self) -> Option<usize> {
         let (index, _) = self.path.strip_prefix("messages[")?.split_once(']')?;
         index.parse().ok()
+    }
+
+    /// The place within the message that has the problem.
+    pub(crate) fn path_in_message(&self) -> String {
+        let (_, path) = self.path.split_once(']').unwrap_or(("", &self.path));
+        path.strip_prefix('.').unwrap_or(path).to_owned()
     }
 }
 

@@ -147,7 +147,11 @@ impl BatchResponse {
 
     /// The answer held against the batch that it answers: a verdict for every message.
     pub fn report<'a>(&'a self, batch: &'a Batch) -> Report<'a> {
-        Report::new(self, batch)
+        self.report_on(batch.messages())
+    }
+
+    pub(crate) fn report_on<'a>(&'a self, messages: &'a [Message]) -> Report<'a> {
+        Report::new(self, messages)
     }
 }
 
@@ -237,9 +241,8 @@ pub enum Disagreement {
 }
 
 impl<'a> Report<'a> {
-    fn new(response: &'a BatchResponse, batch: &'a Batch) -> Self {
-        let mut outcomes: Vec<_> = batch
-            .messages()
+    fn new(response: &'a BatchResponse, messages: &'a [Message]) -> Self {
+        let mut outcomes: Vec<_> = messages
             .iter()
             .enumerate()
             .map(|(index, message)| Outcome {
@@ -249,7 +252,7 @@ impl<'a> Report<'a> {
                 result: None,
             })
             .collect();
-        let ids = batch.messages().iter().enumerate();
+        let ids = messages.iter().enumerate();
         let by_id: HashMap<_, _> = ids
             .filter_map(|(index, message)| Some((message.client_message_id.as_deref()?, index)))
             .collect();
@@ -273,7 +276,7 @@ impl<'a> Report<'a> {
             .into_iter()
             .enumerate()
             .filter(|(_, times)| *times > 1);
-        let mut disagreements = counts(response, batch);
+        let mut disagreements = counts(response, messages.len());
         disagreements
             .extend(repeated.map(|(message, times)| Disagreement::Repeated { message, times }));
         Self {
@@ -324,14 +327,14 @@ impl<'a> Report<'a> {
     }
 }
 
-fn counts(response: &BatchResponse, batch: &Batch) -> Vec<Disagreement> {
+fn counts(response: &BatchResponse, sent: usize) -> Vec<Disagreement> {
     let (Some(accepted), Some(rejected)) = (response.accepted_count, response.rejected_count)
     else {
         return vec![Disagreement::NoCount];
     };
     let differs = |counted: i64, count: usize| usize::try_from(counted) != Ok(count);
     let mut found = Vec::new();
-    let (counted, sent) = (accepted.saturating_add(rejected), batch.len());
+    let counted = accepted.saturating_add(rejected);
     if differs(counted, sent) {
         found.push(Disagreement::Sent { counted, sent });
     }

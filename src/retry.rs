@@ -73,6 +73,14 @@ impl RetryPolicy {
         Self::default().max_attempts(1)
     }
 
+    /// For a run of many batches: 20 tries of each in 10 minutes, and delays of at most 30 seconds.
+    pub fn patient() -> Self {
+        Self::default()
+            .max_attempts(20)
+            .max_elapsed(Duration::from_secs(600))
+            .max_delay(Duration::from_secs(30))
+    }
+
     /// How often a batch is sent at most, the first time included: 5 unless it is set. 0 is taken
     /// for 1.
     #[must_use]
@@ -125,6 +133,11 @@ impl RetryPolicy {
         self.budget_per_second = per_second;
         self.budget_percent = percent;
         self
+    }
+
+    /// See [`max_elapsed`](Self::max_elapsed).
+    pub(crate) fn longest(&self) -> Duration {
+        self.max_elapsed
     }
 
     /// What to do after a try.
@@ -216,6 +229,7 @@ pub(crate) struct Attempts<'a> {
     messages: usize,
     started: Instant,
     made: u32,
+    patient: bool,
     /// The first error after which the batch may have been sent, where it was sent again.
     ambiguous: Option<Error>,
 }
@@ -236,6 +250,7 @@ impl<'a> Attempts<'a> {
             messages,
             started: Instant::now(),
             made: 0,
+            patient: false,
             ambiguous: None,
         }
     }
@@ -245,20 +260,39 @@ impl<'a> Attempts<'a> {
         let decision = self
             .policy
             .decide(Happened::of(&result), self.made, self.started.elapsed());
-        match decision {
-            Decision::SendAgain { after } if self.budget.0.withdraw() => {
-                let delay = random_in(&after);
-                self.tell(&result, Some(delay));
+        let delay = match decision {
+            Decision::SendAgain { after } if self.budget.0.withdraw() => Some(random_in(&after)),
+            Decision::SendAgain { after } if self.patient => {
+                Some(random_in(&after).max(self.policy.max_delay))
+            }
+            Decision::SendAgain { .. } | Decision::Return => None,
+        };
+        self.tell(&result, delay);
+        match delay {
+            None => Next::Done(self.settle(result)),
+            Some(after) => {
                 if let Err(error) = result {
                     self.note(error);
                 }
-                Next::SendAgain { after: delay }
-            }
-            Decision::SendAgain { .. } | Decision::Return => {
-                self.tell(&result, None);
-                Next::Done(self.settle(result))
+                Next::SendAgain { after }
             }
         }
+    }
+
+    /// Whether a try before the last may have been sent.
+    pub(crate) fn may_have_been_sent_before(&self) -> bool {
+        self.ambiguous.is_some()
+    }
+
+    /// The same, for a sender that waits longer where nothing is left of the budget.
+    pub(crate) fn patient(mut self) -> Self {
+        self.patient = true;
+        self
+    }
+
+    /// Makes no more tries. The error, where one of those that were made may have been sent.
+    pub(crate) fn give_up(&mut self) -> Option<Error> {
+        self.ambiguous.take()
     }
 
     fn note(&mut self, error: Error) {

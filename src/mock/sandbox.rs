@@ -3,15 +3,17 @@
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Deserialize;
@@ -144,16 +146,33 @@ pub enum Answer {
     AcceptAndHangUp,
     /// The request is judged by the contract and its messages are accepted; then 500, code 2000.
     AcceptAndFail,
+    /// The request is judged by the contract and its messages are accepted; the connection is
+    /// closed in the middle of the answer.
+    AcceptAndCut,
+    /// The request is judged by the contract and its messages are accepted; then exactly this.
+    AcceptAndAnswer {
+        /// The status.
+        status: StatusCode,
+        /// The headers.
+        headers: HeaderMap,
+        /// The body.
+        body: Bytes,
+    },
+    /// By the contract, with the JSON of the answer changed: entries left out, in another order,
+    /// counts that do not add up.
+    Edited(fn(&mut Value)),
     /// The request is judged by the contract and its messages are accepted at once; the answer
     /// comes after this time, to a client that may have given up by then.
     Late(Duration),
 }
 
 type Judge = dyn Fn(&Message) -> Option<Rejection> + Send + Sync;
+type Answers = dyn FnMut(u64) -> Answer + Send;
 
 /// Sets up a [`Sandbox`].
 pub struct SandboxBuilder {
     settings: Settings,
+    answers: Option<Box<Answers>>,
 }
 
 struct Settings {
@@ -166,6 +185,7 @@ struct Settings {
 
 struct State {
     settings: Settings,
+    answers: Mutex<Option<Box<Answers>>>,
     record: Mutex<Record>,
 }
 
@@ -219,6 +239,14 @@ impl SandboxBuilder {
         self
     }
 
+    /// How each request is answered, by its number, counted from 0: for failures at random, or as
+    /// long as a test runs. What [`answer_next`](Sandbox::answer_next) was given goes first.
+    #[must_use]
+    pub fn answer_with(mut self, answers: impl FnMut(u64) -> Answer + Send + 'static) -> Self {
+        self.answers = Some(Box::new(answers));
+        self
+    }
+
     /// How many accepted messages are kept to be looked at, the latest; 10,000 unless it is set.
     /// The counts go on however long it runs.
     #[must_use]
@@ -239,6 +267,7 @@ impl SandboxBuilder {
         let address = listener.local_addr()?;
         let state = Arc::new(State {
             settings: self.settings,
+            answers: Mutex::new(self.answers),
             record: Mutex::default(),
         });
         let task = tokio::spawn(serve(listener, Arc::clone(&state)));
@@ -272,6 +301,7 @@ impl Sandbox {
                 judge: None,
                 kept: 10_000,
             },
+            answers: None,
         }
     }
 
@@ -366,10 +396,7 @@ async fn serve_connection(stream: TcpStream, state: Arc<State>) {
 #[error("the sandbox hangs up")]
 struct HangUp;
 
-async fn answer(
-    request: Request<Incoming>,
-    state: &State,
-) -> Result<Response<Full<Bytes>>, HangUp> {
+async fn answer(request: Request<Incoming>, state: &State) -> Result<Response<Body>, HangUp> {
     let (head, body) = request.into_parts();
     let body = match Limited::new(body, BODY_LIMIT).collect().await {
         Ok(body) => Ok(body.to_bytes()),
@@ -379,33 +406,50 @@ async fn answer(
         )),
         Err(_) => return Err(HangUp),
     };
-    let next = {
+    let (number, next) = {
         let mut record = state.record();
         record.requests += 1;
-        record.next.pop_front().unwrap_or(Answer::Contract)
+        (record.requests - 1, record.next.pop_front())
     };
+    let next = next.unwrap_or_else(|| state.answer(number));
 
-    let judge = || {
-        state
-            .judge(&head, body)
-            .unwrap_or_else(Failure::into_response)
+    let judge = |edit: fn(&mut Value)| match state.judge(&head, body) {
+        Ok(mut answer) => {
+            edit(&mut answer);
+            json_response(StatusCode::OK, &answer)
+        }
+        Err(failure) => failure.into_response(),
     };
+    let as_it_is: fn(&mut Value) = |_| ();
     match next {
-        Answer::Contract => Ok(judge()),
+        Answer::Contract => Ok(judge(as_it_is)),
+        Answer::Edited(edit) => Ok(judge(edit)),
         Answer::Late(time) => {
-            let response = judge();
+            let response = judge(as_it_is);
             tokio::time::sleep(time).await;
             Ok(response)
         }
         Answer::HangUp => Err(HangUp),
         Answer::AcceptAndHangUp => {
-            judge();
+            judge(as_it_is);
             Err(HangUp)
         }
+        Answer::AcceptAndCut => {
+            let response = judge(as_it_is);
+            Ok(response.map(Body::cut))
+        }
         Answer::AcceptAndFail => {
-            judge();
+            judge(as_it_is);
             let status = StatusCode::INTERNAL_SERVER_ERROR;
             Ok(Failure::new(status, ErrorCode::InternalError).into_response())
+        }
+        Answer::AcceptAndAnswer {
+            status,
+            headers,
+            body,
+        } => {
+            judge(as_it_is);
+            Ok(exactly(status, headers, body))
         }
         Answer::TooManyRequests { retry_after } => {
             let failure = Failure::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests);
@@ -420,12 +464,70 @@ async fn answer(
             status,
             headers,
             body,
-        } => {
-            let mut response = Response::new(Full::new(body));
-            *response.status_mut() = status;
-            *response.headers_mut() = headers;
-            Ok(response)
+        } => Ok(exactly(status, headers, body)),
+    }
+}
+
+fn exactly(status: StatusCode, headers: HeaderMap, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::whole(body));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// The body of an answer.
+struct Body {
+    bytes: Option<Bytes>,
+    /// Where it ends with half of its bytes: what is still to be done for that.
+    cut: Option<Cut>,
+}
+
+#[derive(Clone, Copy)]
+enum Cut {
+    /// What was written goes out.
+    Flush,
+    HangUp,
+}
+
+impl Body {
+    fn whole(bytes: Bytes) -> Self {
+        let bytes = Some(bytes);
+        Self { bytes, cut: None }
+    }
+
+    fn cut(self) -> Self {
+        let cut = Some(Cut::Flush);
+        Self { cut, ..self }
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = HangUp;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HangUp>>> {
+        let body = self.get_mut();
+        match (body.bytes.take(), body.cut) {
+            (Some(bytes), None) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            (Some(bytes), Some(_)) => {
+                let half = bytes.slice(..bytes.len() / 2);
+                Poll::Ready(Some(Ok(Frame::data(half))))
+            }
+            (None, None) => Poll::Ready(None),
+            (None, Some(Cut::Flush)) => {
+                body.cut = Some(Cut::HangUp);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            (None, Some(Cut::HangUp)) => Poll::Ready(Some(Err(HangUp))),
         }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.as_ref().map_or(0, Bytes::len) as u64)
     }
 }
 
@@ -440,7 +542,7 @@ impl Failure {
         Self { status, code }
     }
 
-    fn into_response(self) -> Response<Full<Bytes>> {
+    fn into_response(self) -> Response<Body> {
         let Self { status, code } = self;
         let mut response = json_response(
             status,
@@ -459,8 +561,8 @@ impl Failure {
     }
 }
 
-fn json_response(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+fn json_response(status: StatusCode, body: &Value) -> Response<Body> {
+    let mut response = Response::new(Body::whole(Bytes::from(body.to_string())));
     *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, json);
@@ -477,12 +579,20 @@ impl State {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Judges a request by the contract, and records what it accepts.
+    /// How a request is answered for which no answer was given.
+    fn answer(&self, number: u64) -> Answer {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers
+            .as_mut()
+            .map_or(Answer::Contract, |answers| answers(number))
+    }
+
+    /// Judges a request by the contract, and records what it accepts: the answer to it.
     fn judge(
         &self,
         head: &http::request::Parts,
         body: Result<Bytes, Failure>,
-    ) -> Result<Response<Full<Bytes>>, Failure> {
+    ) -> Result<Value, Failure> {
         let (before, after) = PATH;
         let path = head.uri.path().strip_prefix(before);
         let sub_account = path.and_then(|path| path.strip_suffix(after));
@@ -526,14 +636,13 @@ impl State {
         let rejected = judged.len() - accepted;
         let (batch_id, results) = self.record_batch(messages, judged);
         let listed = batch.get("includeMessagesInResponse") == Some(&Value::Bool(true));
-        let body = json!({
+        Ok(json!({
             "batchId": batch_id,
             "clientBatchId": batch_reference,
             "acceptedCount": accepted,
             "rejectedCount": rejected,
             "messages": listed.then_some(results),
-        });
-        Ok(json_response(StatusCode::OK, &body))
+        }))
     }
 
     fn judge_message(&self, message: &Value) -> Result<Message, Rejection> {

@@ -1,0 +1,90 @@
+//! Messages on their way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::fate::{Fate, NotSentReason, UnknownReason};
+use super::progress::Progress;
+use crate::{BatchRequest, Message};
+
+/// Messages that were taken from the input, on their way to a fate.
+///
+/// However it ends, each of its messages is counted once: where a packet is dropped before its
+/// messages have their fates, they were not sent, or may have been if they were on the wire.
+pub(super) struct Packet {
+    pub request: BatchRequest,
+    pub positions: Vec<u64>,
+    unsettled: AtomicUsize,
+    on_the_wire: AtomicBool,
+    progress: Progress,
+}
+
+impl Packet {
+    /// Without messages yet.
+    pub fn new(run_id: &str, progress: &Progress) -> Self {
+        let mut request = BatchRequest::required(Vec::new());
+        request.client_batch_id = Some(run_id.into());
+        request.include_messages_in_response = Some(true);
+        Self {
+            request,
+            positions: Vec::new(),
+            unsettled: AtomicUsize::new(0),
+            on_the_wire: AtomicBool::new(false),
+            progress: progress.clone(),
+        }
+    }
+
+    pub fn push(&mut self, position: u64, message: Message) {
+        self.request.messages.push(message);
+        self.positions.push(position);
+        *self.unsettled.get_mut() += 1;
+    }
+
+    pub fn len(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// From here on its messages may have been sent, or no longer.
+    pub fn set_on_the_wire(&self, may_have_been_sent: bool) {
+        self.on_the_wire
+            .store(may_have_been_sent, Ordering::Release);
+    }
+
+    /// Counts the fates of some of its messages.
+    pub fn settle<'a>(&self, fates: impl IntoIterator<Item = &'a Fate>) {
+        let mut settled = 0;
+        self.progress
+            .settle(fates.into_iter().inspect(|_| settled += 1));
+        self.unsettled.fetch_sub(settled, Ordering::AcqRel);
+    }
+
+    /// The fate of a message whose packet is given up here.
+    pub fn given_up(&self) -> Fate {
+        if self.on_the_wire.load(Ordering::Acquire) {
+            Fate::Unknown(UnknownReason::Interrupted)
+        } else {
+            Fate::NotSent(NotSentReason::Stopped)
+        }
+    }
+
+    /// Its messages and their positions, out of a packet whose task has ended. The open ones among
+    /// them are the caller's to count.
+    pub fn into_messages(mut packet: Arc<Self>) -> Vec<(u64, Message)> {
+        packet.unsettled.store(0, Ordering::Release);
+        let messages = match Arc::get_mut(&mut packet) {
+            Some(packet) => std::mem::take(&mut packet.request.messages),
+            None => packet.request.messages.clone(),
+        };
+        packet.positions.iter().copied().zip(messages).collect()
+    }
+}
+
+impl Drop for Packet {
+    fn drop(&mut self) {
+        let unsettled = *self.unsettled.get_mut();
+        if unsettled > 0 {
+            let fate = self.given_up();
+            self.progress.settle(std::iter::repeat_n(&fate, unsettled));
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! A run: takes messages, cuts batches, sends several at a time, and tells what became of them.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_core::Stream;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Sleep;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use super::BoxError;
+use super::courier::{Courier, Delivery};
+use super::fate::{BadItem, BatchOutcome, MessageOutcome, Stop};
+use super::packet::Packet;
+use super::progress::{Progress, Summary};
+use crate::Message;
+
+/// Bad items that are kept until they are told.
+const BAD_ITEMS: usize = 1000;
+
+/// A run of messages through a [`Client`](crate::Client): a stream of what became of each batch.
+/// Made by [`Bulk::send`](super::Bulk::send).
+///
+/// Ask for [`next`](Self::next) until it gives `None`; then every message that was taken has its
+/// fate. What is asked for is all that is taken: while nobody asks, batches that are on their way
+/// go on, and no more are taken.
+///
+/// # Dropping it
+/// A run that is dropped takes nothing more. Requests that are on their way go on to their end, or
+/// to that of their runtime; what became of them is counted by [`Progress`], and told to nobody.
+pub struct Run<'a> {
+    pub(super) courier: Arc<Courier>,
+    pub(super) id: String,
+    pub(super) input: Option<Input<'a>>,
+    pub(super) settings: Settings,
+    /// The position of the next item.
+    pub(super) position: u64,
+    /// Messages that are not enough for a batch yet, and since when.
+    pub(super) filling: Packet,
+    pub(super) filling_since: Option<Pin<Box<Sleep>>>,
+    pub(super) bad_items: Vec<BadItem>,
+    /// Halves of batches that were too large.
+    pub(super) halves: VecDeque<Packet>,
+    pub(super) tasks: JoinSet<Delivery>,
+    pub(super) packets: HashMap<Id, Arc<Packet>>,
+    pub(super) stopped: Pin<Box<WaitForCancellationFutureOwned>>,
+    pub(super) ended: bool,
+}
+
+/// What a run does, beside what its courier does.
+#[derive(Clone, Copy)]
+pub(super) struct Settings {
+    pub concurrency: usize,
+    pub max_wait: Duration,
+    pub stop_at_bad_item: bool,
+}
+
+/// Where messages come from.
+pub(super) enum Input<'a> {
+    Iterator(Box<dyn Iterator<Item = Result<Message, BoxError>> + Send + 'a>),
+    Stream(Pin<Box<dyn Stream<Item = Result<Message, BoxError>> + Send + 'a>>),
+}
+
+impl Input<'_> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, BoxError>>> {
+        match self {
+            Self::Iterator(iterator) => Poll::Ready(iterator.next()),
+            Self::Stream(stream) => stream.as_mut().poll_next(cx),
+        }
+    }
+}
+
+impl Run<'_> {
+    /// What became of the next batch; `None` once every message that was taken has its fate.
+    ///
+    /// Batches come as they are settled, not in the order of the input. A call that is dropped
+    /// before it is ready loses nothing.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with its timers on.
+    pub async fn next(&mut self) -> Option<BatchOutcome> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+
+    /// Runs to the end and tells the sums alone: fates of single messages are let go.
+    ///
+    /// # Panics
+    /// As [`next`](Self::next).
+    pub async fn finish(mut self) -> Summary {
+        while self.next().await.is_some() {}
+        self.summary()
+    }
+
+    /// Takes nothing more. Requests that are on their way go on to their end, what waits is not
+    /// sent; [`next`](Self::next) tells the fates of both.
+    pub fn cancel(&self) {
+        self.courier.stop(Stop::Cancelled);
+    }
+
+    /// How far the run is, to be asked from elsewhere.
+    pub fn progress(&self) -> Progress {
+        self.courier.progress.clone()
+    }
+
+    /// How far the run is, or how it ended.
+    pub fn summary(&self) -> Summary {
+        self.courier.progress.summary()
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.courier.stop.is_cancelled()
+    }
+
+    fn packet(&self) -> Packet {
+        Packet::new(&self.id, &self.courier.progress)
+    }
+
+    /// Starts as many batches as may be on their way at a time.
+    fn start_batches(&mut self, cx: &mut Context<'_>) {
+        while self.tasks.len() < self.settings.concurrency && !self.is_stopped() {
+            let packet = match self.halves.pop_front() {
+                Some(half) => half,
+                None => match self.take(cx) {
+                    Poll::Ready(Some(packet)) => packet,
+                    Poll::Ready(None) | Poll::Pending => return,
+                },
+            };
+            let packet = Arc::new(packet);
+            let task = {
+                let (courier, packet) = (Arc::clone(&self.courier), Arc::clone(&packet));
+                async move { courier.deliver(&packet).await }
+            };
+            let id = self.tasks.spawn(task).id();
+            self.packets.insert(id, packet);
+        }
+    }
+
+    /// Takes a batch from the input; `None` at its end.
+    fn take(&mut self, cx: &mut Context<'_>) -> Poll<Option<Packet>> {
+        let before = self.filling.len();
+        let taken = self.fill(cx);
+        self.courier.progress.take(self.filling.len() - before);
+        ready!(taken);
+        self.filling_since = None;
+        let empty = self.packet();
+        let packet = std::mem::replace(&mut self.filling, empty);
+        Poll::Ready((packet.len() > 0).then_some(packet))
+    }
+
+    /// Ready when what was taken is to be sent.
+    fn fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let enough = self.courier.sizes.messages();
+        while self.filling.len() < enough {
+            let Some(input) = &mut self.input else {
+                return Poll::Ready(());
+            };
+            let item = catch_unwind(AssertUnwindSafe(|| input.poll_next(cx)));
+            let Ok(item) = item else {
+                let position = self.position;
+                self.end_input(Stop::InputPanicked { position });
+                return Poll::Ready(());
+            };
+            match item {
+                Poll::Ready(Some(item)) => self.take_item(item),
+                Poll::Ready(None) => self.input = None,
+                Poll::Pending if self.filling.len() > 0 => return self.wait_for_more(cx),
+                Poll::Pending => return Poll::Pending,
+            }
+            if self.bad_items.len() >= BAD_ITEMS {
+                // They are told first, whatever waits.
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn take_item(&mut self, item: Result<Message, BoxError>) {
+        let position = self.position;
+        self.position += 1;
+        match item {
+            Ok(mut message) => {
+                let id = || smol_str::format_smolstr!("{}-{position}", self.id);
+                message.client_message_id.get_or_insert_with(id);
+                self.filling.push(position, message);
+            }
+            Err(error) => {
+                self.courier.progress.bad_item();
+                self.bad_items.push(BadItem { position, error });
+                if self.settings.stop_at_bad_item {
+                    self.end_input(Stop::BadItem { position });
+                }
+            }
+        }
+    }
+
+    /// Takes nothing more, and sends what was taken.
+    fn end_input(&mut self, reason: Stop) {
+        self.courier.progress.stop(reason);
+        self.input = None;
+    }
+
+    /// Ready when the messages that are not enough for a batch have waited long enough.
+    fn wait_for_more(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let max_wait = self.settings.max_wait;
+        let sleep = self
+            .filling_since
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(max_wait)));
+        sleep.as_mut().poll(cx)
+    }
+
+    /// What a task that ended has to tell; `None` where all its messages go on in halves.
+    fn settle(&mut self, ended: Result<(Id, Delivery), JoinError>) -> Option<BatchOutcome> {
+        let id = match &ended {
+            Ok((id, _)) => *id,
+            Err(error) => error.id(),
+        };
+        let packet = self.packets.remove(&id)?;
+        let delivery = ended.map_or_else(
+            |_| {
+                let fate = packet.given_up();
+                let fates = vec![Some(fate); packet.len()];
+                packet.settle(fates.iter().flatten());
+                Delivery {
+                    fates,
+                    ..Delivery::default()
+                }
+            },
+            |(_, delivery)| delivery,
+        );
+        let mut messages = Vec::with_capacity(delivery.fates.len());
+        let mut open = Vec::new();
+        let fates = Packet::into_messages(packet)
+            .into_iter()
+            .zip(delivery.fates);
+        for ((position, message), fate) in fates {
+            match fate {
+                Some(fate) => messages.push(MessageOutcome {
+                    position,
+                    message,
+                    fate,
+                }),
+                None => open.push((position, message)),
+            }
+        }
+        self.halve(open);
+        if messages.is_empty() {
+            return None;
+        }
+        Some(BatchOutcome {
+            messages,
+            bad_items: std::mem::take(&mut self.bad_items),
+            batch_id: delivery.batch_id,
+            attempts: delivery.attempts,
+            disagreements: delivery.disagreements,
+        })
+    }
+
+    fn halve(&mut self, open: Vec<(u64, Message)>) {
+        let half = open.len().div_ceil(2);
+        let (mut first, mut second) = (self.packet(), self.packet());
+        for (index, (position, message)) in open.into_iter().enumerate() {
+            let packet = if index < half {
+                &mut first
+            } else {
+                &mut second
+            };
+            packet.push(position, message);
+        }
+        let halves = [first, second].into_iter().filter(|half| half.len() > 0);
+        self.halves.extend(halves);
+    }
+
+    fn nothing_is_left(&self) -> bool {
+        self.input.is_none() && self.filling.len() == 0 && self.halves.is_empty()
+    }
+
+    fn only_bad_items(&mut self) -> BatchOutcome {
+        BatchOutcome {
+            bad_items: std::mem::take(&mut self.bad_items),
+            ..BatchOutcome::default()
+        }
+    }
+
+    /// Of a run that was stopped: messages that were taken and will not be sent.
+    fn unsent(&mut self) -> Option<BatchOutcome> {
+        self.input = None;
+        self.filling_since = None;
+        let packet = self.halves.pop_front().or_else(|| {
+            let empty = self.packet();
+            let packet = std::mem::replace(&mut self.filling, empty);
+            (packet.len() > 0).then_some(packet)
+        })?;
+        let fate = packet.given_up();
+        packet.settle(std::iter::repeat_n(&fate, packet.len()));
+        let messages = Packet::into_messages(Arc::new(packet)).into_iter();
+        Some(BatchOutcome {
+            messages: messages
+                .map(|(position, message)| MessageOutcome {
+                    position,
+                    message,
+                    fate: fate.clone(),
+                })
+                .collect(),
+            bad_items: std::mem::take(&mut self.bad_items),
+            ..BatchOutcome::default()
+        })
+    }
+}
+
+impl Stream for Run<'_> {
+    type Item = BatchOutcome;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<BatchOutcome>> {
+        let run = self.get_mut();
+        loop {
+            if run.ended {
+                return Poll::Ready(None);
+            }
+            // The future wakes this task when the run is stopped from elsewhere.
+            let stopped = run.is_stopped() || run.stopped.as_mut().poll(cx).is_ready();
+            if stopped {
+                run.courier.progress.stop(Stop::Cancelled);
+                if let Some(outcome) = run.unsent() {
+                    return Poll::Ready(Some(outcome));
+                }
+            }
+            let task = run.tasks.poll_join_next_with_id(cx);
+            let running = run.tasks.len();
+            // Before what ended is told, so that no batch waits for the reader.
+            run.start_batches(cx);
+            if let Poll::Ready(Some(ended)) = task {
+                match run.settle(ended) {
+                    Some(outcome) => return Poll::Ready(Some(outcome)),
+                    None => continue,
+                }
+            }
+            if run.bad_items.len() >= BAD_ITEMS {
+                return Poll::Ready(Some(run.only_bad_items()));
+            }
+            if run.tasks.len() > running || run.is_stopped() != stopped {
+                continue;
+            }
+            if !run.tasks.is_empty() {
+                return Poll::Pending;
+            }
+            if stopped || run.nothing_is_left() {
+                if !run.bad_items.is_empty() {
+                    return Poll::Ready(Some(run.only_bad_items()));
+                }
+                run.ended = true;
+                return Poll::Ready(None);
+            }
+            return Poll::Pending;
+        }
+    }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.cancel();
+        }
+        // A request that is cut off may have been sent; one that ends is known.
+        self.tasks.detach_all();
+    }
+}
+
+impl fmt::Debug for Run<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run")
+            .field("run_id", &self.id)
+            .field("summary", &self.summary())
+            .finish_non_exhaustive()
+    }
+}
