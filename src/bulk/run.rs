@@ -272,8 +272,11 @@ impl Run<'_> {
             };
             packet.push(position, message);
         }
-        let halves = [first, second].into_iter().filter(|half| half.len() > 0);
-        self.halves.extend(halves);
+        for half in [second, first] {
+            if half.len() > 0 {
+                self.halves.push_front(half);
+            }
+        }
     }
 
     fn nothing_is_left(&self) -> bool {
@@ -330,20 +333,24 @@ impl Stream for Run<'_> {
                     return Poll::Ready(Some(outcome));
                 }
             }
-            let task = run.tasks.poll_join_next_with_id(cx);
+            let before = run.tasks.len();
+            let outcome = match run.tasks.poll_join_next_with_id(cx) {
+                Poll::Ready(Some(ended)) => run.settle(ended),
+                Poll::Ready(None) | Poll::Pending => None,
+            };
+            let ended = run.tasks.len() < before;
             let running = run.tasks.len();
             // Before what ended is told, so that no batch waits for the reader.
             run.start_batches(cx);
-            if let Poll::Ready(Some(ended)) = task {
-                match run.settle(ended) {
-                    Some(outcome) => return Poll::Ready(Some(outcome)),
-                    None => continue,
-                }
+            if outcome.is_some() {
+                return Poll::Ready(outcome);
             }
             if run.bad_items.len() >= BAD_ITEMS {
                 return Poll::Ready(Some(run.only_bad_items()));
             }
-            if run.tasks.len() > running || run.is_stopped() != stopped {
+            let started = run.tasks.len() > running;
+            if ended || started || run.is_stopped() != stopped {
+                // Halves may wait, or what was started has to be looked at.
                 continue;
             }
             if !run.tasks.is_empty() {

@@ -9,10 +9,13 @@
 
 mod answers;
 mod batches;
+mod bulk;
+mod bulk_faults;
 mod clients;
 mod contract;
 mod errors;
 mod faults;
+mod ledger;
 mod numbers;
 mod programs;
 mod properties;
