@@ -198,7 +198,7 @@ pub(crate) fn check(request: &BatchRequest) -> Vec<Problem> {
     let mut checker = Checker::default();
     request.limits(&mut checker);
 
-    let mut ids = HashMap::with_capacity(request.messages.len());
+    let first_with_id = duplicates(&request.messages);
     checker.below("messages", |checker| {
         for (index, message) in request.messages.iter().enumerate() {
             checker.at(index, |checker| {
@@ -209,22 +209,36 @@ pub(crate) fn check(request: &BatchRequest) -> Vec<Problem> {
                 if fallback.is_some_and(|sms| sms.text.as_deref().is_none_or(str::is_empty)) {
                     checker.below("smsFallback", |checker| checker.problem(Rule::NoText));
                 }
-                let Some(id) = message.client_message_id.as_deref() else {
-                    return;
-                };
-                match ids.entry(id) {
-                    Entry::Vacant(free) => _ = free.insert(index),
-                    Entry::Occupied(taken) => {
-                        let first = *taken.get();
-                        checker.below("clientMessageId", |checker| {
-                            checker.problem(Rule::Duplicate { first });
-                        });
-                    }
+                if let Some(first) = first_with_id.get(&index).copied() {
+                    checker.below("clientMessageId", |checker| {
+                        checker.problem(Rule::Duplicate { first });
+                    });
                 }
             });
         }
     });
     checker.into_problems()
+}
+
+/// The messages whose clientMessageId stood before, and where it stood first.
+fn duplicates(messages: &[Message]) -> HashMap<usize, usize> {
+    let ids = || {
+        let messages = messages.iter().enumerate();
+        messages.filter_map(|(index, message)| Some((index, message.client_message_id.as_deref()?)))
+    };
+    let mut found = HashMap::new();
+    // Ids that count up, as most do, are all different.
+    if ids().is_sorted_by(|(_, one), (_, next)| (one.len(), *one) < (next.len(), *next)) {
+        return found;
+    }
+    let mut first = HashMap::with_capacity(messages.len());
+    for (index, id) in ids() {
+        match first.entry(id) {
+            Entry::Vacant(free) => _ = free.insert(index),
+            Entry::Occupied(taken) => _ = found.insert(index, *taken.get()),
+        }
+    }
+    found
 }
 
 /// Whether a content has no text and no icon to show.

@@ -20,6 +20,8 @@ pub(crate) struct Checker<'a> {
     problems: Vec<Problem>,
     /// The shared values last found clean, so that one in many messages is walked once.
     clean: [usize; 2],
+    /// The URL last found to be one.
+    url: Option<&'a str>,
 }
 
 #[derive(Clone, Copy)]
@@ -116,9 +118,14 @@ impl<'a> Checker<'a> {
         }
     }
 
-    pub fn http_url(&mut self, name: &'a str, text: Option<&str>) {
+    pub fn http_url(&mut self, name: &'a str, text: Option<&'a str>) {
         let Some(text) = text else { return };
-        if !is_http_url(text) {
+        if self.url == Some(text) {
+            return;
+        }
+        if is_http_url(text) {
+            self.url = Some(text);
+        } else {
             let found = text.chars().count();
             self.below(name, |checker| checker.problem(Rule::NotHttpUrl { found }));
         }

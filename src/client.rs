@@ -82,7 +82,7 @@ impl Client {
     /// A future that is dropped before it is ready ends the request where it stands: the batch
     /// may have been sent, as after a time-out. A future that was never polled sent nothing.
     pub async fn send(&self, batch: &Batch) -> Result<BatchResponse, Error> {
-        let body = wire::body(batch.request()).map_err(|_| not_made())?;
+        let body = wire::body(batch.request(), wire::TYPICAL_MESSAGE).map_err(|_| not_made())?;
         let mut attempts = Attempts::start(&self.retry, &self.budget, batch.len());
         loop {
             let result = self.attempt(body.clone()).await;

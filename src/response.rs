@@ -1,5 +1,6 @@
 //! Readers of an answer: methods on the generated types of a response.
 
+use std::cell::LazyCell;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -252,15 +253,22 @@ impl<'a> Report<'a> {
                 result: None,
             })
             .collect();
-        let ids = messages.iter().enumerate();
-        let by_id: HashMap<_, _> = ids
-            .filter_map(|(index, message)| Some((message.client_message_id.as_deref()?, index)))
-            .collect();
+        let id_of = |index: usize| messages.get(index)?.client_message_id.as_deref();
+        let by_id = LazyCell::new(|| {
+            let ids = (0..messages.len()).filter_map(|index| Some((id_of(index)?, index)));
+            ids.collect::<HashMap<_, _>>()
+        });
         let mut unmatched = Vec::new();
         let mut times = vec![0_usize; outcomes.len()];
-        for result in response.results() {
+        for (place, result) in response.results().iter().enumerate() {
             let id = result.client_message_id.as_ref().map(ReceivedText::as_str);
-            let Some(index) = id.and_then(|id| by_id.get(id).copied()) else {
+            // Ids are paired wherever they stand; most often they stand where they were sent.
+            let index = match id {
+                Some(id) if id_of(place) == Some(id) => Some(place),
+                Some(id) => by_id.get(id).copied(),
+                None => None,
+            };
+            let Some(index) = index else {
                 unmatched.push(result);
                 continue;
             };

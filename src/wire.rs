@@ -16,15 +16,17 @@ thread_local! {
 /// A shared content is written to JSON once for all messages and batches that it stands in. Raw
 /// JSON is something that `serde_json` alone understands, so this is where it is put in, and not
 /// wherever a message is serialised.
-pub(crate) fn body(request: &BatchRequest) -> serde_json::Result<Bytes> {
+///
+/// `of_message` are the bytes that a message probably takes.
+pub(crate) fn body(request: &BatchRequest, of_message: usize) -> serde_json::Result<Bytes> {
     let _writing = Writing::start();
-    let mut body = Vec::with_capacity(request.messages.len() * TYPICAL_MESSAGE);
+    let mut body = Vec::with_capacity((request.messages.len() + 1) * of_message);
     serde_json::to_writer(&mut body, request)?;
     Ok(body.into())
 }
 
-/// Bytes of a message: a content, a number and an id.
-const TYPICAL_MESSAGE: usize = 512;
+/// Bytes of a message of which nothing is known: a content, a number and an id.
+pub(crate) const TYPICAL_MESSAGE: usize = 512;
 
 /// Whether what is being serialised goes into a body.
 pub(crate) fn is_writing() -> bool {

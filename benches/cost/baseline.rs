@@ -1,8 +1,11 @@
 //! The work done by hand: structs of owned strings, serde and reqwest. Nothing is checked.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::work::{CALLBACK, Customer, EXPLANATION, Sink};
+use crate::work::{CALLBACK, Customer, EXPLANATION};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -33,7 +36,7 @@ struct User {
     country: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct Content {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     actions: Vec<Action>,
@@ -53,7 +56,7 @@ struct Content {
     title: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct Labelled {
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<String>,
@@ -61,7 +64,7 @@ struct Labelled {
     label: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct Action {
     #[serde(skip_serializing_if = "Option::is_none")]
     title: Option<String>,
@@ -69,7 +72,7 @@ struct Action {
     url: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct SmsFallback {
     #[serde(skip_serializing_if = "Option::is_none")]
     encoding: Option<String>,
@@ -122,45 +125,56 @@ fn some(text: &str) -> Option<String> {
     Some(text.to_string())
 }
 
-fn request(customers: &[Customer]) -> Request {
-    let messages = customers.iter().map(|customer| Message {
-        client_message_id: some(&customer.id),
-        content: Content {
-            actions: vec![Action {
-                title: some("See direction"),
-                url: some(&customer.url),
-            }],
-            company: some("8x8"),
-            emphasis: Some(Labelled {
-                content: some(&customer.event),
-                label: some("Event name"),
-            }),
-            explanation: some(EXPLANATION),
-            greeting: some(&customer.greeting),
-            icon: some("calendarCheck"),
-            list: vec![
-                Labelled {
-                    content: some(&customer.date),
-                    label: some("Date"),
-                },
-                Labelled {
-                    content: some(&customer.place),
-                    label: some("Place"),
-                },
-            ],
-            title: some("Event reminder"),
-        },
-        dlr_callback_url: some(CALLBACK),
-        sms_fallback: Some(SmsFallback {
-            encoding: some("AUTO"),
-            source: some("8x8"),
-            text: some(&customer.sms),
+fn content(customer: &Customer) -> Content {
+    Content {
+        actions: vec![Action {
+            title: some("See direction"),
+            url: some(&customer.url),
+        }],
+        company: some("8x8"),
+        emphasis: Some(Labelled {
+            content: some(&customer.event),
+            label: some("Event name"),
         }),
+        explanation: some(EXPLANATION),
+        greeting: some(&customer.greeting),
+        icon: some("calendarCheck"),
+        list: vec![
+            Labelled {
+                content: some(&customer.date),
+                label: some("Date"),
+            },
+            Labelled {
+                content: some(&customer.place),
+                label: some("Place"),
+            },
+        ],
+        title: some("Event reminder"),
+    }
+}
+
+fn sms(customer: &Customer) -> SmsFallback {
+    SmsFallback {
+        encoding: some("AUTO"),
+        source: some("8x8"),
+        text: some(&customer.sms),
+    }
+}
+
+fn message(customer: &Customer, content: Content, sms: SmsFallback) -> Message {
+    Message {
+        client_message_id: some(&customer.id),
+        content,
+        dlr_callback_url: some(CALLBACK),
+        sms_fallback: Some(sms),
         user: User {
             msisdn: customer.number.clone(),
             country: None,
         },
-    });
+    }
+}
+
+fn request(messages: impl Iterator<Item = Message>) -> Request {
     Request {
         client_batch_id: some("campaign-7"),
         include_messages_in_response: true,
@@ -168,38 +182,75 @@ fn request(customers: &[Customer]) -> Request {
     }
 }
 
+/// A content of its own for each customer.
+fn personal(customers: &[Customer]) -> Request {
+    let messages = customers.iter();
+    request(messages.map(|customer| message(customer, content(customer), sms(customer))))
+}
+
+/// The content of the first customer for all of them.
+fn shared(customers: &[Customer]) -> Request {
+    let (content, sms) = (content(&customers[0]), sms(&customers[0]));
+    let messages = customers.iter();
+    request(messages.map(|customer| message(customer, content.clone(), sms.clone())))
+}
+
 pub fn body(customers: &[Customer]) -> Vec<u8> {
-    serde_json::to_vec(&request(customers)).expect("JSON")
+    serde_json::to_vec(&personal(customers)).expect("JSON")
 }
 
 pub fn read(answer: &[u8]) -> Answer {
     serde_json::from_slice(answer).expect("an answer")
 }
 
-pub async fn rate(sink: &Sink, at_a_time: usize, batches: usize) -> f64 {
+async fn send(request: lon_batch::reqwest::RequestBuilder, body: Request) {
+    let response = request.json(&body).send().await.expect("an answer");
+    let answer: Answer = response.json().await.expect("JSON");
+    let answered = answer.messages.map_or(0, |all| all.len());
+    assert_eq!(answered, body.messages.len());
+}
+
+pub async fn rate(address: SocketAddr, at_a_time: usize, batches: usize) -> f64 {
     let client = http_client();
-    let url = format!(
-        "http://{}/api/v1/subaccounts/my-subaccount/lon/batch",
-        sink.address
-    );
+    let url = url(address);
     crate::rate(at_a_time, batches, || {
         let request = client.post(&url).bearer_auth("benchmark-key");
-        async move {
-            let body = self::request(&crate::customers_for_a_batch());
-            let response = request.json(&body).send().await.expect("an answer");
-            let answer: Answer = response.json().await.expect("JSON");
-            assert_eq!(
-                answer.messages.map_or(0, |all| all.len()),
-                body.messages.len()
-            );
-        }
+        async move { send(request, personal(&crate::customers_for_a_batch())).await }
     })
     .await
 }
 
+/// Sends so many batches to the same customers, with a content for each or one for all.
+pub async fn many(
+    client: &lon_batch::reqwest::Client,
+    address: SocketAddr,
+    batches: usize,
+    one_content: bool,
+) {
+    let url = url(address);
+    let customers: Arc<[Customer]> = crate::customers_for_a_batch().into();
+    crate::rate(crate::many::AT_A_TIME, batches, || {
+        let request = client.post(&url).bearer_auth("benchmark-key");
+        let customers = Arc::clone(&customers);
+        async move {
+            let body = if one_content {
+                shared(&customers)
+            } else {
+                personal(&customers)
+            };
+            send(request, body).await;
+        }
+    })
+    .await;
+}
+
+fn url(address: SocketAddr) -> String {
+    format!("http://{address}/api/v1/subaccounts/my-subaccount/lon/batch")
+}
+
 /// The crate's reqwest is built without a default for TLS, so one is given; http needs none.
-fn http_client() -> lon_batch::reqwest::Client {
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+pub fn http_client() -> lon_batch::reqwest::Client {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("TLS")

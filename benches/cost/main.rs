@@ -2,7 +2,9 @@
 //! serde, in the same run.
 //!
 //! ```sh
-//! cargo bench --bench cost
+//! cargo bench --bench cost            # all but the lengths
+//! cargo bench --bench cost -- many    # runs of many messages alone
+//! cargo bench --bench cost -- lengths # runs of up to ten million messages
 //! ```
 //!
 //! Instructions are counted by valgrind where it is installed; times are ratios of medians of
@@ -15,6 +17,7 @@
 )]
 
 mod baseline;
+mod many;
 mod ours;
 mod work;
 
@@ -33,8 +36,13 @@ fn main() {
         .skip(1)
         .filter(|argument| argument != "--bench")
         .collect();
-    if let [work, times] = arguments.as_slice() {
-        return repeat(work, times.parse().expect("how often"));
+    match arguments.as_slice() {
+        [] => {}
+        [what] if what == "many" => return many::compare(),
+        [what] if what == "lengths" => return many::lengths(),
+        [work, times] => return repeat(work, times.parse().expect("how often")),
+        [many, rest @ ..] if many == "many" => return many::run(rest),
+        other => panic!("cannot measure {other:?}"),
     }
     let body = ours::body(&work::customers(MESSAGES));
     assert_eq!(
@@ -46,6 +54,7 @@ fn main() {
     instructions();
     times();
     loopback();
+    many::compare();
 }
 
 /// Does some work several times: what valgrind counts.
@@ -70,8 +79,8 @@ fn instructions() {
         ("read the answer", "read"),
     ] {
         let (Some(ours), Some(baseline)) = (
-            counted(&format!("{work}-ours")),
-            counted(&format!("{work}-baseline")),
+            counted(&[&format!("{work}-ours")]),
+            counted(&[&format!("{work}-baseline")]),
         ) else {
             println!("  not counted: valgrind is not installed");
             break;
@@ -81,13 +90,15 @@ fn instructions() {
     }
 }
 
-/// Instructions of one round: ten rounds less none of them.
-fn counted(work: &str) -> Option<u64> {
+/// Instructions of one round of this program with these arguments and how many rounds: eleven less
+/// one of them.
+fn counted(work: &[&str]) -> Option<u64> {
     let count = |times: u64| {
         let valgrind = Command::new("valgrind")
             .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
             .arg(env::current_exe().ok()?)
-            .args([work, &times.to_string()])
+            .args(work)
+            .arg(times.to_string())
             .output()
             .ok()?;
         let report = String::from_utf8_lossy(&valgrind.stderr).into_owned();
@@ -134,18 +145,13 @@ fn loopback() {
         "\nbuild, send and read over loopback, messages per second (the server shares the cores)"
     );
     println!("  at a time        ours  baseline  ratio");
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(thread::available_parallelism().map_or(2, usize::from))
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
+    runtime().block_on(async {
         let sink = Sink::start(answer(MESSAGES)).await;
         for at_a_time in [1, 8] {
             let (mut of_ours, mut of_baseline) = (Vec::new(), Vec::new());
             for _ in 0..9 {
-                of_ours.push(ours::rate(&sink, at_a_time, 40).await);
-                of_baseline.push(baseline::rate(&sink, at_a_time, 40).await);
+                of_ours.push(ours::rate(sink.address, at_a_time, 40).await);
+                of_baseline.push(baseline::rate(sink.address, at_a_time, 40).await);
             }
             of_ours.sort_by(f64::total_cmp);
             of_baseline.sort_by(f64::total_cmp);
@@ -154,6 +160,14 @@ fn loopback() {
             println!("  {at_a_time:<10} {ours:>10.0}  {baseline:>8.0}  {ratio:.3}");
         }
     });
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(thread::available_parallelism().map_or(2, usize::from))
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
 /// Messages per second of some tasks that send batches, each one after the other.

@@ -1,33 +1,52 @@
 //! The work done with this crate.
 
+use std::net::SocketAddr;
+
+use lon_batch::bulk::Fate;
 use lon_batch::{
-    Batch, BatchResponse, Client, Content, Encoding, Icon, Message, Msisdn, SmsFallback,
+    Batch, BatchResponse, Client, Content, Encoding, Icon, Message, Msisdn, SharedContent,
+    SharedSmsFallback, SmsFallback,
 };
 
-use crate::work::{CALLBACK, Customer, EXPLANATION, Sink};
+use crate::work::{CALLBACK, Customer, EXPLANATION};
+
+fn content(customer: &Customer) -> Content {
+    Content::new("Event reminder")
+        .company("8x8")
+        .icon(Icon::CalendarCheck)
+        .emphasis("Event name", customer.event.as_str())
+        .item("Date", customer.date.as_str())
+        .item("Place", customer.place.as_str())
+        .greeting(customer.greeting.as_str())
+        .explanation(EXPLANATION)
+        .action("See direction", customer.url.as_str())
+}
+
+fn sms(customer: &Customer) -> SmsFallback {
+    SmsFallback::new(customer.sms.as_str())
+        .source("8x8")
+        .encoding(Encoding::Auto)
+}
+
+fn message(
+    customer: &Customer,
+    content: impl Into<SharedContent>,
+    sms: impl Into<SharedSmsFallback>,
+) -> Message {
+    Message::new(Msisdn::parse(&customer.number).expect("a number"), content)
+        .client_message_id(customer.id.as_str())
+        .dlr_callback_url(CALLBACK)
+        .sms_fallback(sms)
+}
+
+fn personal(customer: &Customer) -> Message {
+    message(customer, content(customer), sms(customer))
+}
 
 pub fn batch(customers: &[Customer]) -> Batch {
-    let messages = customers.iter().map(|customer| {
-        let content = Content::new("Event reminder")
-            .company("8x8")
-            .icon(Icon::CalendarCheck)
-            .emphasis("Event name", customer.event.as_str())
-            .item("Date", customer.date.as_str())
-            .item("Place", customer.place.as_str())
-            .greeting(customer.greeting.as_str())
-            .explanation(EXPLANATION)
-            .action("See direction", customer.url.as_str());
-        let sms = SmsFallback::new(customer.sms.as_str())
-            .source("8x8")
-            .encoding(Encoding::Auto);
-        Message::new(Msisdn::parse(&customer.number).expect("a number"), content)
-            .client_message_id(customer.id.as_str())
-            .dlr_callback_url(CALLBACK)
-            .sms_fallback(sms)
-    });
     Batch::builder()
         .client_batch_id("campaign-7")
-        .messages(messages)
+        .messages(customers.iter().map(personal))
         .build()
         .expect("a batch")
 }
@@ -40,11 +59,15 @@ pub fn read(answer: &[u8]) -> BatchResponse {
     serde_json::from_slice(answer).expect("an answer")
 }
 
-pub async fn rate(sink: &Sink, at_a_time: usize, batches: usize) -> f64 {
-    let client = Client::builder("my-subaccount", "benchmark-key")
-        .base_url(format!("http://{}", sink.address))
+pub fn client(address: SocketAddr) -> Client {
+    Client::builder("my-subaccount", "benchmark-key")
+        .base_url(format!("http://{address}"))
         .build()
-        .expect("a client");
+        .expect("a client")
+}
+
+pub async fn rate(address: SocketAddr, at_a_time: usize, batches: usize) -> f64 {
+    let client = client(address);
     crate::rate(at_a_time, batches, || {
         let client = client.clone();
         async move {
@@ -54,4 +77,31 @@ pub async fn rate(sink: &Sink, at_a_time: usize, batches: usize) -> f64 {
         }
     })
     .await
+}
+
+/// Sends so many batches to the same customers, with a content for each or one for all, and looks
+/// at every fate.
+pub async fn many(client: &Client, batches: usize, one_content: bool) {
+    let customers = crate::customers_for_a_batch();
+    let shared = one_content.then(|| {
+        let content = SharedContent::from(content(&customers[0]));
+        (content, SharedSmsFallback::from(sms(&customers[0])))
+    });
+    let rounds = (0..batches).flat_map(|_| &customers);
+    let messages = rounds.map(|customer| match &shared {
+        Some((content, sms)) => message(customer, content.clone(), sms.clone()),
+        None => personal(customer),
+    });
+    let run = client.bulk("campaign-7");
+    let mut run = run
+        .concurrency(crate::many::AT_A_TIME)
+        .send(messages)
+        .expect("a run");
+    while let Some(batch) = run.next().await {
+        for outcome in batch.messages {
+            assert!(matches!(outcome.fate, Fate::Accepted { .. }));
+        }
+    }
+    let counts = run.summary().counts;
+    assert_eq!(counts.accepted, (batches * customers.len()) as u64);
 }

@@ -95,6 +95,14 @@ impl Sizes {
             .max(1)
     }
 
+    /// Bytes that a message probably takes.
+    fn of_message(&self) -> usize {
+        match self.bytes().of_message {
+            0 => wire::TYPICAL_MESSAGE,
+            of_message => of_message,
+        }
+    }
+
     /// Whether a body is small enough to be tried, or else how small it has to be. One message
     /// alone is tried, unless it is too large for the caller.
     fn check(&self, body: usize, messages: usize) -> Result<(), usize> {
@@ -221,7 +229,7 @@ impl Courier {
         places: &[usize],
         delivery: &mut Delivery,
     ) {
-        let Ok(body) = wire::body(request) else {
+        let Ok(body) = wire::body(request, self.sizes.of_message()) else {
             let error = Arc::new(crate::error::not_made());
             let fate = Fate::NotSent(NotSentReason::NoConnection(error));
             return delivery.all(places, Some(&fate));

@@ -247,3 +247,150 @@ fn limiter(unit: Unit, rate: f64, batch: u32, clock: &RunClock) -> Option<Limite
     let quota = Quota::with_period(period)?.allow_burst(burst(unit, rate, batch));
     Some(RateLimiter::direct_with_clock(quota, clock.clone()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Pacer, Rate};
+    use std::time::Duration;
+    use tokio::time::Instant;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// How long so many turns take, one after the other.
+    async fn turns(pacer: &Pacer, turns: u32, messages: usize) -> f64 {
+        let start = Instant::now();
+        for _ in 0..turns {
+            pacer.turn(messages).await;
+        }
+        start.elapsed().as_secs_f64()
+    }
+
+    fn close(found: f64, expected: f64) {
+        let near = (expected - 0.05)..=(expected * 1.1 + 0.05);
+        assert!(near.contains(&found), "{found}, and not {expected}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_ceiling_nothing_is_held_back() {
+        let pacer = Pacer::new(None, 1000);
+        close(turns(&pacer, 10_000, 1000).await, 0.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ceiling_holds_back() {
+        let pacer = Pacer::new(Some(Rate::RequestsPerSecond(10.0)), 1000);
+        close(turns(&pacer, 101, 1000).await, 10.0);
+        let pacer = Pacer::new(Some(Rate::MessagesPerSecond(10_000.0)), 1000);
+        close(turns(&pacer, 101, 1000).await, 10.0);
+        // Small batches cost what they have.
+        let pacer = Pacer::new(Some(Rate::MessagesPerSecond(10_000.0)), 100);
+        close(turns(&pacer, 101, 100).await, 1.0);
+        let pacer = Pacer::new(Some(Rate::RequestsPerSecond(0.5)), 1000);
+        close(turns(&pacer, 3, 1).await, 4.0);
+        // Far above what a timer of milliseconds can tell apart.
+        let pacer = Pacer::new(Some(Rate::RequestsPerSecond(5_000.0)), 1);
+        close(turns(&pacer, 10_001, 1).await, 2.0);
+        // Beyond what can be counted.
+        let pacer = Pacer::new(Some(Rate::MessagesPerSecond(f64::MAX)), 1000);
+        close(turns(&pacer, 1000, 1000).await, 0.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_holds_for_all_and_the_longest_stands() {
+        let pacer = Pacer::new(None, 1000);
+        pacer.pause(3 * SECOND);
+        pacer.pause(SECOND);
+        let start = Instant::now();
+        tokio::join!(pacer.turn(1), pacer.turn(1), pacer.turn(1));
+        close(start.elapsed().as_secs_f64(), 3.0);
+        // A pause that comes while one is waited for is waited for, too.
+        pacer.pause(SECOND);
+        let start = Instant::now();
+        tokio::join!(pacer.turn(1), async {
+            tokio::time::sleep(SECOND / 2).await;
+            pacer.pause(2 * SECOND);
+        });
+        close(start.elapsed().as_secs_f64(), 2.5);
+        pacer.pause(Duration::MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_429_halves_the_rate_once_for_what_was_on_its_way() {
+        let pacer = Pacer::new(Some(Rate::RequestsPerSecond(100.0)), 1000);
+        let went_out = Instant::now();
+        turns(&pacer, 8, 1).await;
+        for _ in 0..8 {
+            pacer.slow_down(went_out);
+        }
+        close(turns(&pacer, 100, 1).await, 2.0);
+        // Another, of a request that went out at the new rate.
+        pacer.slow_down(Instant::now());
+        close(turns(&pacer, 100, 1).await, 4.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_429_without_a_ceiling_halves_what_went_out() {
+        let pacer = Pacer::new(None, 1000);
+        for _ in 0..100 {
+            tokio::time::sleep(SECOND / 50).await;
+            pacer.turn(1000).await;
+        }
+        pacer.slow_down(Instant::now());
+        close(turns(&pacer, 50, 1000).await, 2.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rate_grows_back_to_the_ceiling_in_steps() {
+        let pacer = Pacer::new(Some(Rate::RequestsPerSecond(100.0)), 1000);
+        for _ in 0..3 {
+            tokio::time::sleep(SECOND / 100).await;
+            pacer.slow_down(Instant::now());
+        }
+        // An eighth, 12.5 a second, and steps of 5 every 0.2 s.
+        let mut rates = Vec::new();
+        for _ in 0..25 {
+            tokio::time::sleep(SECOND / 5).await;
+            pacer.speed_up();
+            pacer.speed_up();
+            rates.push(pacer.state().rate.unwrap());
+        }
+        let steps: Vec<_> = rates.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(steps.iter().all(|step| *step <= 5.0), "{rates:?}");
+        assert!((rates[0] - 17.5).abs() < 1e-9, "{rates:?}");
+        assert!((rates[16] - 97.5).abs() < 1e-9, "{rates:?}");
+        assert!((rates[17] - 100.0).abs() < 1e-9, "{rates:?}");
+        assert!((rates[24] - 100.0).abs() < 1e-9, "no more than the ceiling");
+        close(turns(&pacer, 100, 1).await, 1.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rate_does_not_go_down_to_nothing() {
+        for (rate, floor) in [
+            (Rate::RequestsPerSecond(1.0), 0.1),
+            (Rate::MessagesPerSecond(1000.0), 100.0),
+        ] {
+            let pacer = Pacer::new(Some(rate), 1000);
+            for _ in 0..100 {
+                tokio::time::sleep(SECOND).await;
+                pacer.slow_down(Instant::now());
+            }
+            assert!((pacer.state().rate.unwrap() - floor).abs() < 1e-9);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_of_the_rate_lets_nothing_out_early() {
+        let pacer = Pacer::new(Some(Rate::RequestsPerSecond(10.0)), 1000);
+        pacer.slow_down(Instant::now());
+        let start = Instant::now();
+        let mut out = 0.0;
+        while start.elapsed() < 3 * SECOND {
+            pacer.turn(1).await;
+            out += 1.0;
+            pacer.speed_up();
+        }
+        // From 5 a second to 10, in ten steps: no more than 7.5 a second for the first two, and 10
+        // for the third.
+        assert!((20.0..=26.0).contains(&out), "{out}");
+    }
+}

@@ -69,13 +69,16 @@ impl Packet {
 
     /// Its messages and their positions, out of a packet whose task has ended. The open ones among
     /// them are the caller's to count.
-    pub fn into_messages(mut packet: Arc<Self>) -> Vec<(u64, Message)> {
+    pub fn into_messages(mut packet: Arc<Self>) -> impl Iterator<Item = (u64, Message)> {
         packet.unsettled.store(0, Ordering::Release);
-        let messages = match Arc::get_mut(&mut packet) {
-            Some(packet) => std::mem::take(&mut packet.request.messages),
-            None => packet.request.messages.clone(),
+        let (positions, messages) = match Arc::get_mut(&mut packet) {
+            Some(packet) => (
+                std::mem::take(&mut packet.positions),
+                std::mem::take(&mut packet.request.messages),
+            ),
+            None => (packet.positions.clone(), packet.request.messages.clone()),
         };
-        packet.positions.iter().copied().zip(messages).collect()
+        positions.into_iter().zip(messages)
     }
 }
 

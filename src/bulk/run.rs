@@ -235,10 +235,7 @@ impl Run<'_> {
         );
         let mut messages = Vec::with_capacity(delivery.fates.len());
         let mut open = Vec::new();
-        let fates = Packet::into_messages(packet)
-            .into_iter()
-            .zip(delivery.fates);
-        for ((position, message), fate) in fates {
+        for ((position, message), fate) in Packet::into_messages(packet).zip(delivery.fates) {
             match fate {
                 Some(fate) => messages.push(MessageOutcome {
                     position,
@@ -301,7 +298,7 @@ impl Run<'_> {
         })?;
         let fate = packet.given_up();
         packet.settle(std::iter::repeat_n(&fate, packet.len()));
-        let messages = Packet::into_messages(Arc::new(packet)).into_iter();
+        let messages = Packet::into_messages(Arc::new(packet));
         Some(BatchOutcome {
             messages: messages
                 .map(|(position, message)| MessageOutcome {

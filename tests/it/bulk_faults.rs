@@ -1,8 +1,10 @@
 //! What the network and the platform do to a run, held against what the server accepted.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use lon_batch::bulk::{Bulk, Fate, NotSentReason, Run, Stop, UnknownReason};
@@ -57,7 +59,9 @@ fn accepted(ids: &[String]) -> String {
 
 async fn act(mut stream: TcpStream, step: Step, ids: &[String], ledger: &Ledger) {
     if !matches!(step, Step::Reset | Step::Say(..)) {
-        ids.iter().for_each(|id| ledger.accept(id));
+        for id in ids {
+            ledger.accept(id);
+        }
     }
     let whole = answer("200 OK", "connection: close\r\n", accepted(ids));
     let written = match step {
@@ -260,7 +264,6 @@ async fn what_holds_for_every_batch_ends_the_run() {
         })
         .await;
         let client = client_of(server.base_url()).build().unwrap();
-        // Two at a time, so that one is cut and waits for its turn when the other is refused.
         let run = tens(&client).send((0..).map(|_| hello())).unwrap();
         let told = Told::by(run).await;
         told.check(&ledger);
@@ -392,13 +395,13 @@ async fn a_platform_that_takes_no_message_at_all_ends_the_run() {
 struct Gone {
     address: SocketAddr,
     tries: AtomicUsize,
-    gone: std::ops::Range<usize>,
+    failing: std::ops::Range<usize>,
 }
 
 impl Resolve for Gone {
     fn resolve(&self, _: Name) -> Resolving {
         let gone = self
-            .gone
+            .failing
             .contains(&self.tries.fetch_add(1, Ordering::SeqCst));
         let address = self.address;
         Box::pin(async move {
@@ -410,12 +413,12 @@ impl Resolve for Gone {
     }
 }
 
-fn client_of_gone(server: &RawServer, gone: std::ops::Range<usize>) -> Client {
+fn client_of_gone(server: &RawServer, failing: std::ops::Range<usize>) -> Client {
     let (address, tries) = (server.address, AtomicUsize::new(0));
     let resolver = Gone {
         address,
         tries,
-        gone,
+        failing,
     };
     let http = own_client().dns_resolver(Arc::new(resolver)).build();
     client_of(format!("http://localhost:{}", address.port()))
@@ -803,27 +806,27 @@ async fn cancelled_or_dropped_while_all_wait() {
     }
 }
 
+/// A stream that gives three messages and then waits for ever.
+struct Three(u32);
+
+impl futures_core::Stream for Three {
+    type Item = Message;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Message>> {
+        if self.0 == 3 {
+            return Poll::Pending;
+        }
+        self.0 += 1;
+        Poll::Ready(Some(hello()))
+    }
+}
+
 #[tokio::test]
 async fn cancelled_or_dropped_while_a_batch_is_filled() {
     for dropped in [false, true] {
         let ledger = Ledger::default();
         let sandbox = ledger.sandbox().start().await.unwrap();
         let client = sandbox.client().build().unwrap();
-        // A stream that gives three messages and then waits for ever.
-        struct Three(u32);
-        impl futures_core::Stream for Three {
-            type Item = Message;
-            fn poll_next(
-                mut self: std::pin::Pin<&mut Self>,
-                _: &mut std::task::Context<'_>,
-            ) -> std::task::Poll<Option<Message>> {
-                if self.0 == 3 {
-                    return std::task::Poll::Pending;
-                }
-                self.0 += 1;
-                std::task::Poll::Ready(Some(hello()))
-            }
-        }
         let mut run = tens(&client)
             .max_wait(Duration::from_secs(600))
             .send_stream(Three(0))
@@ -923,6 +926,25 @@ fn chaotic(random: &mut fastrand::Rng) -> Answer {
     }
 }
 
+/// A resolver that finds the name three times out of four.
+struct Unreliable {
+    address: SocketAddr,
+    random: Mutex<fastrand::Rng>,
+}
+
+impl Resolve for Unreliable {
+    fn resolve(&self, _: Name) -> Resolving {
+        let found = self.random.lock().unwrap().u32(0..4) > 0;
+        let address = self.address;
+        Box::pin(async move {
+            if !found {
+                return Err("no such name".into());
+            }
+            Ok(Box::new([address].into_iter()) as Addrs)
+        })
+    }
+}
+
 /// One run, all of whose surprises come from a seed.
 async fn schedule(seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
@@ -932,8 +954,16 @@ async fn schedule(seed: u64) {
         .sandbox()
         .answer_with(move |_| chaotic(&mut of_answers));
     let sandbox = sandbox.start().await.unwrap();
+    let address: SocketAddr = sandbox.base_url()["http://".len()..].parse().unwrap();
+    let resolver = Unreliable {
+        address,
+        random: Mutex::new(random.fork()),
+    };
+    let http = own_client().dns_resolver(Arc::new(resolver)).build();
     let client = sandbox
         .client()
+        .base_url(format!("http://localhost:{}", address.port()))
+        .http_client(http.unwrap())
         .timeout(Duration::from_millis(400))
         .build()
         .unwrap();
@@ -982,17 +1012,12 @@ async fn schedules_at_random() {
     const SCHEDULES: u64 = 2000;
     // One seed from the environment, to repeat what failed.
     let seed = std::env::var("LON_SCHEDULE").ok();
-    let seeds = match seed {
-        Some(seed) => vec![seed.parse().unwrap()],
-        None => {
-            let first = fastrand::u64(..u64::MAX - SCHEDULES);
-            (first..first + SCHEDULES).collect()
-        }
-    };
+    let first = fastrand::u64(..u64::MAX - SCHEDULES);
+    let one = seed.map(|seed| seed.parse().unwrap());
+    let mut seeds = one.map_or(first..first + SCHEDULES, |seed: u64| seed..seed + 1);
     let mut running = JoinSet::new();
-    let mut seeds = seeds.into_iter();
     loop {
-        while running.len() < 32
+        while running.len() < 64
             && let Some(seed) = seeds.next()
         {
             running.spawn(async move {
