@@ -57,6 +57,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         }
     }
     bar.await?;
+    println!();
     report(&run.summary(), &fates, &accepted)
 }
 
