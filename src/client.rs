@@ -83,8 +83,9 @@ impl Client {
     /// may have been sent, as after a time-out. A future that was never polled sent nothing.
     pub async fn send(&self, batch: &Batch) -> Result<BatchResponse, Error> {
         let body = wire::body(batch.request(), wire::TYPICAL_MESSAGE).map_err(|_| not_made())?;
-        let mut attempts = Attempts::start(&self.retry, &self.budget, batch.len());
+        let mut attempts = Attempts::new(&self.retry, &self.budget, batch.len());
         loop {
+            attempts.start();
             let result = self.attempt(body.clone()).await;
             match attempts.after(result) {
                 Next::Done(result) => return result,

@@ -227,7 +227,7 @@ pub(crate) struct Attempts<'a> {
     policy: &'a RetryPolicy,
     budget: &'a Budget,
     messages: usize,
-    started: Instant,
+    started: Option<Instant>,
     made: u32,
     patient: bool,
     /// The first error after which the batch may have been sent, where it was sent again.
@@ -241,25 +241,34 @@ pub(crate) enum Next {
 }
 
 impl<'a> Attempts<'a> {
-    /// Of a batch of so many messages, the first of which starts now.
-    pub(crate) fn start(policy: &'a RetryPolicy, budget: &'a Budget, messages: usize) -> Self {
-        budget.0.deposit();
+    /// Of a batch of so many messages.
+    pub(crate) fn new(policy: &'a RetryPolicy, budget: &'a Budget, messages: usize) -> Self {
         Self {
             policy,
             budget,
             messages,
-            started: Instant::now(),
+            started: None,
             made: 0,
             patient: false,
             ambiguous: None,
         }
     }
 
+    /// A try starts now.
+    pub(crate) fn start(&mut self) {
+        if self.started.is_none() {
+            self.started = Some(Instant::now());
+            self.budget.0.deposit();
+        }
+    }
+
+    /// What comes after a try that was started.
     pub(crate) fn after(&mut self, result: Result<BatchResponse, Error>) -> Next {
         self.made += 1;
-        let decision = self
-            .policy
-            .decide(Happened::of(&result), self.made, self.started.elapsed());
+        let spent = self.started.map(|started| started.elapsed());
+        let decision =
+            self.policy
+                .decide(Happened::of(&result), self.made, spent.unwrap_or_default());
         let delay = match decision {
             Decision::SendAgain { after } if self.budget.0.withdraw() => Some(random_in(&after)),
             Decision::SendAgain { after } if self.patient => {

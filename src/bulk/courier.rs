@@ -269,7 +269,7 @@ impl Courier {
         messages: usize,
         delivery: &mut Delivery,
     ) -> (Option<Result<BatchResponse, Error>>, bool) {
-        let mut attempts = Attempts::start(&self.retry, &self.client.budget, messages).patient();
+        let mut attempts = Attempts::new(&self.retry, &self.client.budget, messages).patient();
         loop {
             tokio::select! {
                 biased;
@@ -279,6 +279,7 @@ impl Courier {
             packet.set_on_the_wire(true);
             self.progress.request();
             delivery.attempts += 1;
+            attempts.start();
             let went_out = Instant::now();
             let result = self.client.attempt(body.clone()).await;
             self.note(&result, went_out);

@@ -264,7 +264,7 @@ async fn what_holds_for_every_batch_ends_the_run() {
         })
         .await;
         let client = client_of(server.base_url()).build().unwrap();
-        let run = tens(&client).send((0..).map(|_| hello())).unwrap();
+        let run = tens(&client).send(hellos(1000)).unwrap();
         let told = Told::by(run).await;
         told.check(&ledger);
         assert_eq!(told.count("accepted"), 10, "{status}");
@@ -288,7 +288,7 @@ async fn what_holds_for_every_batch_ends_the_run() {
     })
     .await;
     let client = client_of(server.base_url()).build().unwrap();
-    let told = Told::by(tens(&client).send((0..).map(|_| hello())).unwrap()).await;
+    let told = Told::by(tens(&client).send(hellos(1000)).unwrap()).await;
     told.check(&ledger);
     assert_eq!((told.count("unknown"), server.connections()), (10, 1));
     assert!(matches!(told.summary.stop, Some(Stop::Refused(_))));
@@ -384,7 +384,7 @@ async fn a_platform_that_takes_no_message_at_all_ends_the_run() {
     let limit = Step::Say("400 Bad Request", "", BULK_LIMIT);
     let server = takes_at_most(0, &ledger, limit).await;
     let client = client_of(server.base_url()).build().unwrap();
-    let told = Told::by(tens(&client).send((0..).map(|_| hello())).unwrap()).await;
+    let told = Told::by(tens(&client).send(hellos(1000)).unwrap()).await;
     told.check(&ledger);
     assert_eq!((told.count("accepted"), told.count("refused")), (0, 1));
     assert!(matches!(told.summary.stop, Some(Stop::Refused(_))));
@@ -455,7 +455,7 @@ async fn a_server_that_stays_gone_ends_the_run() {
         let run = tens(&client)
             .concurrency(at_a_time)
             .retry(quick().max_attempts(3))
-            .send((0..).map(|_| hello()))
+            .send(hellos(1000))
             .unwrap();
         let told = Told::by(run).await;
         told.check(&ledger);
@@ -490,7 +490,7 @@ async fn a_wait_that_is_too_long_ends_the_run_at_once() {
         let server = server(&ledger, &[], move |_, _| step.clone()).await;
         let client = client_of(server.base_url()).build().unwrap();
         let start = Instant::now();
-        let told = Told::by(tens(&client).send((0..).map(|_| hello())).unwrap()).await;
+        let told = Told::by(tens(&client).send(hellos(1000)).unwrap()).await;
         assert!(start.elapsed() < Duration::from_secs(30));
         told.check(&ledger);
         assert_eq!((told.count(fate), server.connections()), (10, 1));
@@ -577,7 +577,7 @@ async fn a_platform_that_stays_busy_ends_the_run() {
     let client = sandbox.client().build().unwrap();
     let run = tens(&client)
         .retry(quick().max_attempts(3))
-        .send((0..).map(|_| hello()))
+        .send(hellos(1000))
         .unwrap();
     let told = Told::by(run).await;
     told.check(&ledger);
@@ -605,6 +605,28 @@ async fn a_run_that_is_out_of_budget_waits_longer() {
 }
 
 #[tokio::test]
+async fn the_wait_for_a_first_turn_is_no_time_of_a_try() {
+    let ledger = Ledger::default();
+    let (sandbox, _) = timed(&ledger, |number| match number {
+        0 => Answer::Contract,
+        1 => Answer::TooManyRequests { retry_after: None },
+        _ => Answer::Contract,
+    })
+    .await;
+    let client = sandbox.client().build().unwrap();
+    // The second batch waits for a second before its first try, and may take less.
+    let run = tens(&client)
+        .concurrency(2)
+        .max_rate(lon_batch::bulk::Rate::RequestsPerSecond(1.0))
+        .retry(quick().max_elapsed(Duration::from_millis(800)))
+        .send(hellos(20))
+        .unwrap();
+    let told = Told::by(run).await;
+    told.check(&ledger);
+    assert_eq!((told.count("accepted"), sandbox.requests()), (20, 3));
+}
+
+#[tokio::test]
 async fn an_outage_leaves_few_unknown() {
     let ledger = Ledger::default();
     let failing = |_| Answer::Error {
@@ -613,7 +635,7 @@ async fn an_outage_leaves_few_unknown() {
     };
     let (sandbox, _) = timed(&ledger, failing).await;
     let client = sandbox.client().build().unwrap();
-    let told = Told::by(tens(&client).send((0..).map(|_| hello())).unwrap()).await;
+    let told = Told::by(tens(&client).send(hellos(1000)).unwrap()).await;
     told.check(&ledger);
     assert_eq!((told.count("unknown"), sandbox.requests()), (100, 10));
     assert!(matches!(
@@ -709,7 +731,7 @@ async fn cancelled_between_batches() {
             let client = sandbox.client().build().unwrap();
             let mut run = tens(&client)
                 .concurrency(at_a_time)
-                .send((0..).map(|_| hello()))
+                .send(hellos(1000))
                 .unwrap();
             let mut told = Told::nothing(&run);
             for _ in 0..outcomes {
@@ -732,10 +754,7 @@ async fn cancelled_between_batches() {
 async fn on_its_way(ledger: &Ledger) -> (lon_batch::mock::Sandbox, Run<'static>) {
     let (sandbox, _) = timed(ledger, |_| Answer::Late(Duration::from_millis(200))).await;
     let client = sandbox.client().build().unwrap();
-    let run = tens(&client)
-        .concurrency(3)
-        .send((0..).map(|_| hello()))
-        .unwrap();
+    let run = tens(&client).concurrency(3).send(hellos(1000)).unwrap();
     (sandbox, run)
 }
 
@@ -784,10 +803,7 @@ async fn cancelled_or_dropped_while_all_wait() {
         })
         .await;
         let client = sandbox.client().build().unwrap();
-        let mut run = tens(&client)
-            .concurrency(3)
-            .send((0..).map(|_| hello()))
-            .unwrap();
+        let mut run = tens(&client).concurrency(3).send(hellos(1000)).unwrap();
         until_requests(&mut run, &sandbox, 3).await;
         let start = Instant::now();
         let progress = run.progress();
