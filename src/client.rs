@@ -118,7 +118,7 @@ impl Client {
                 if status.is_success() {
                     accepted(exchange, seen, &body)
                 } else {
-                    Err(answered(exchange, &seen, status, &headers, &body))
+                    Err(answered(exchange, status, &headers, &body))
                 }
             }
             Err(
@@ -181,7 +181,7 @@ pub struct ClientBuilder {
     base_url: String,
     timeout: Duration,
     connect_timeout: Duration,
-    http_client: Option<reqwest::Client>,
+    http_client: Option<reqwest::ClientBuilder>,
     retry: RetryPolicy,
 }
 
@@ -217,8 +217,7 @@ impl ClientBuilder {
         self
     }
 
-    /// The time that a connection may take to be made. It has no effect on an
-    /// [`http_client`](Self::http_client) of your own.
+    /// The time that a connection may take to be made.
     ///
     /// Keep it shorter than the time-out of the whole request: a connection that is not made in
     /// time proves that nothing was sent, a request that is not answered in time proves nothing.
@@ -235,22 +234,17 @@ impl ClientBuilder {
         self
     }
 
-    /// An HTTP client of your own: other TLS, a proxy, certificates.
+    /// An HTTP client of your own, to be built: other TLS, a proxy, certificates.
     ///
-    /// The key, the user agent and the time-out of the request are set on each request all the
-    /// same. What cannot be controlled from here is up to you:
-    /// - Turn off redirects ([`Policy::none`]). A client that follows one can send a batch twice,
-    ///   and phone numbers to another host; and where the redirect leads to a host that cannot be
-    ///   reached, the error is [`NotSent`](crate::NotSent) although the first host has the batch.
-    /// - Turn off retries ([`reqwest::retry::never`]).
-    /// - Set a `connect_timeout`, shorter than the time-out of the request.
-    /// - Let no proxy see plain http (`no_proxy`), where the base URL is that of this machine.
+    /// It is built here so that it cannot send a batch twice or to another host: redirects and
+    /// retries of its own are turned off, unused connections are not kept for long, the connect
+    /// time-out is that of this builder, and plain http, which goes to this machine alone, takes
+    /// no proxy. The key, the user agent and the time-out of the request are set on each request.
     ///
     /// It has to be of the version of reqwest that is re-exported as [`crate::reqwest`], and it
-    /// has the TLS that your own features of reqwest give it: with this crate's alone
-    /// `reqwest::Client::new()` panics, since no TLS is chosen for it.
+    /// has the TLS that your own features of reqwest give it.
     #[must_use]
-    pub fn http_client(mut self, client: reqwest::Client) -> Self {
+    pub fn http_client(mut self, client: reqwest::ClientBuilder) -> Self {
         self.http_client = Some(client);
         self
     }
@@ -285,13 +279,11 @@ impl ClientBuilder {
                 note(Invalid::setting(name, Rule::NoTime));
             }
         }
-        let http_client = match (self.http_client, &base_url) {
-            (Some(client), _) => Some(client),
-            (None, Some(base_url)) => http_client(base_url, self.connect_timeout)
-                .map_err(|rule| note(Invalid::setting("tls", rule)))
-                .ok(),
-            (None, None) => None,
-        };
+        let http_client = base_url.as_ref().and_then(|base_url| {
+            http_client(self.http_client, base_url, self.connect_timeout)
+                .map_err(|(name, rule)| note(Invalid::setting(name, rule)))
+                .ok()
+        });
         match (sub_account_id, base_url, exchange, http_client) {
             (Some(sub_account_id), Some(base_url), Some(exchange), Some(http_client))
                 if problems.is_empty() =>
@@ -309,21 +301,33 @@ impl ClientBuilder {
     }
 }
 
-fn http_client(base_url: &Url, connect_timeout: Duration) -> Result<reqwest::Client, Rule> {
-    let client = reqwest::Client::builder()
+/// The client that sends, or which setting is wrong.
+fn http_client(
+    own: Option<reqwest::ClientBuilder>,
+    base_url: &Url,
+    connect_timeout: Duration,
+) -> Result<reqwest::Client, (&'static str, Rule)> {
+    let https = base_url.scheme() == "https";
+    let (name, client) = if let Some(own) = own {
+        ("http_client", own)
+    } else {
+        let client = reqwest::Client::builder().https_only(https);
+        let client = if https {
+            tls::with_tls(client)
+        } else {
+            tls::without_tls(client)
+        };
+        ("tls", client.map_err(|rule| ("tls", rule))?)
+    };
+    // A proxy would see the key in plain http.
+    let client = if https { client } else { client.no_proxy() };
+    client
         .redirect(Policy::none())
         .retry(reqwest::retry::never())
         .connect_timeout(connect_timeout)
-        .pool_idle_timeout(ClientBuilder::IDLE_TIMEOUT);
-    let client = if base_url.scheme() == "https" {
-        tls::with_tls(client)?.https_only(true)
-    } else {
-        // A proxy would see the key.
-        tls::without_tls(client)?.no_proxy()
-    };
-    client
+        .pool_idle_timeout(ClientBuilder::IDLE_TIMEOUT)
         .build()
-        .map_err(|error| Rule::HttpClient(error.without_url().to_string()))
+        .map_err(|error| (name, Rule::HttpClient(error.without_url().to_string())))
 }
 
 /// The base URL, or why it cannot be used.

@@ -341,16 +341,6 @@ pub(crate) fn accepted(
         Err(reason) => reason,
     };
     let status = seen.status.unwrap_or(StatusCode::OK);
-    if seen.redirected {
-        // The page that a redirect led to does not say that the platform took the batch.
-        return Err(answered(
-            exchange,
-            &seen,
-            status,
-            &http::HeaderMap::new(),
-            body,
-        ));
-    }
     Err(Error::AcceptedUnreadable(Box::new(Unreadable {
         status,
         reason,
@@ -374,7 +364,6 @@ impl UnreadableReason {
 /// An answer that is not a success.
 pub(crate) fn answered(
     exchange: &Exchange,
-    seen: &Seen,
     status: StatusCode,
     headers: &http::HeaderMap,
     body: &[u8],
@@ -383,7 +372,7 @@ pub(crate) fn answered(
     // 303 says that the request was carried out. Gateways answer 408 and 499 when they give up on
     // a server behind them, which may have the request.
     let refused = matches!(status.as_u16(), 300..=302 | 304..=407 | 409..=498);
-    if refused && !seen.redirected {
+    if refused {
         Error::Refused(error)
     } else {
         Error::MayHaveBeenSent(MayHaveBeenSent::Answered(error))
@@ -455,9 +444,7 @@ impl Error {
     /// Whether the batch can be sent again as it is, without a doubt that anything is delivered
     /// twice: there was no connection, or the platform answered 429. It says that trying again is
     /// safe, not that it will help: a wrong host name is never found, and the client has tried it
-    /// again by then as its [`RetryPolicy`](crate::RetryPolicy) says. Bound the tries. An HTTP
-    /// client of your own that follows redirects makes it wrong; see
-    /// [`http_client`](crate::ClientBuilder::http_client).
+    /// again by then as its [`RetryPolicy`](crate::RetryPolicy) says. Bound the tries.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::NotSent(_) => true,

@@ -36,9 +36,6 @@ pub struct Exchange {
 #[derive(Default)]
 pub(crate) struct Seen {
     pub status: Option<StatusCode>,
-    /// Whether the request went on to another URL, as a client that is not of our making may let
-    /// it: then the first server may have processed it, whatever the last one says.
-    pub redirected: bool,
     /// Why the body ends where it ends, if it was cut.
     pub cut: Option<reqwest::Error>,
     /// The body, which the generated code does not give back once it has read it.
@@ -184,9 +181,7 @@ impl ClientHooks<Exchange> for generated::Client {
     }
 
     async fn exec(&self, request: Request, _: &OperationInfo) -> reqwest::Result<Response> {
-        let url = request.url().clone();
         let response = self.client.execute(request).await?;
-        self.inner.seen().redirected = *response.url() != url;
         Ok(self.inner.read(response).await)
     }
 }

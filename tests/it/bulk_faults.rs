@@ -420,9 +420,9 @@ fn client_of_gone(server: &RawServer, failing: std::ops::Range<usize>) -> Client
         tries,
         failing,
     };
-    let http = own_client().dns_resolver(Arc::new(resolver)).build();
+    let http = own_client().dns_resolver(Arc::new(resolver));
     client_of(format!("http://localhost:{}", address.port()))
-        .http_client(http.unwrap())
+        .http_client(http)
         .build()
         .unwrap()
 }
@@ -608,7 +608,6 @@ async fn a_run_that_is_out_of_budget_waits_longer() {
 async fn the_wait_for_a_first_turn_is_no_time_of_a_try() {
     let ledger = Ledger::default();
     let (sandbox, _) = timed(&ledger, |number| match number {
-        0 => Answer::Contract,
         1 => Answer::TooManyRequests { retry_after: None },
         _ => Answer::Contract,
     })
@@ -975,11 +974,11 @@ async fn schedule(seed: u64) {
         address,
         random: Mutex::new(random.fork()),
     };
-    let http = own_client().dns_resolver(Arc::new(resolver)).build();
+    let http = own_client().dns_resolver(Arc::new(resolver));
     let client = sandbox
         .client()
         .base_url(format!("http://localhost:{}", address.port()))
-        .http_client(http.unwrap())
+        .http_client(http)
         .timeout(Duration::from_millis(400))
         .build()
         .unwrap();

@@ -109,7 +109,7 @@ fn reached_after(failures: usize, sandbox: &Sandbox) -> ClientBuilder {
         failures: AtomicUsize::new(failures),
         address,
     };
-    let http = own_client().dns_resolver(Arc::new(late)).build().unwrap();
+    let http = own_client().dns_resolver(Arc::new(late));
     sandbox
         .client()
         .base_url(format!("http://localhost:{}", address.port()))
