@@ -85,9 +85,12 @@ fn open_enum(spec: &Spec, name: &str) -> Result<TokenStream, SpecError> {
     let doc = format!(" {}", schema["description"].as_str().unwrap_or(name));
     let variants = values.iter().map(|known| {
         let variant = ident(&known.variant);
-        let doc = format!(" {}", known.description);
+        let mut doc = format!(" {}", known.description);
         let value = match known.value.as_i64() {
-            Some(number) => Literal::i64_unsuffixed(number),
+            Some(number) => {
+                doc = format!(" {number}: {}", known.description);
+                Literal::i64_unsuffixed(number)
+            }
             None => Literal::string(known.value.as_str().unwrap_or_default()),
         };
         if known.value.is_i64() {

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! It sends to the embedded sandbox: nothing leaves this machine, and nobody is reached. With
-//! `--chaos`, and a seed after it if you like, the sandbox also refuses, delays, drops and cuts.
+//! `--chaos`, and a seed after it if you like, the sandbox also rejects, refuses, delays, drops and
+//! cuts.
 
 use std::env;
 use std::error::Error;
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use lon_batch::bulk::{Fate, Progress, Summary};
+use lon_batch::bulk::{FateKind, Progress, Summary};
 use lon_batch::mock::{Answer, Sandbox};
 use lon_batch::reqwest::StatusCode;
 use lon_batch::{Content, ErrorCode, Icon, Message, Msisdn, Recipient, SharedContent};
@@ -39,7 +40,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         "Sending to the sandbox on this machine: nothing leaves it, recipients: {recipients}."
     );
     if let Some(seed) = chaos {
-        println!("The sandbox refuses, delays, drops and cuts at random, seed {seed}.");
+        println!("The sandbox rejects, refuses, delays, drops and cuts at random, seed {seed}.");
     }
     let accepted: Arc<[AtomicU8]> = (0..recipients).map(|_| AtomicU8::new(0)).collect();
     let sandbox = sandbox(Arc::clone(&accepted), chaos).await?;
@@ -50,10 +51,10 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let mut run = client.bulk("announcement-2026-11").send(messages)?;
 
     let bar = tokio::spawn(show(run.progress(), recipients as u64));
-    let mut fates = vec![Column::NotTaken; recipients];
+    let mut fates = vec![None; recipients];
     while let Some(batch) = run.next().await {
         for outcome in batch.messages {
-            fates[usize::try_from(outcome.position)?] = Column::of(&outcome.fate);
+            fates[usize::try_from(outcome.position)?] = Some(outcome.fate.kind());
         }
     }
     bar.await?;
@@ -106,7 +107,11 @@ fn index(recipient: &Recipient) -> usize {
 /// A sandbox that notes for each recipient how often it accepted a message.
 async fn sandbox(accepted: Arc<[AtomicU8]>, chaos: Option<u64>) -> std::io::Result<Sandbox> {
     let sandbox = Sandbox::builder().keep(0).judge(move |message| {
-        accepted[index(&message.user)].fetch_add(1, Ordering::Relaxed);
+        let index = index(&message.user);
+        if chaos.is_some() && index % 1000 == 999 {
+            return Some(ErrorCode::TemplateNotFound.into());
+        }
+        accepted[index].fetch_add(1, Ordering::Relaxed);
         None
     });
     match chaos {
@@ -162,49 +167,17 @@ async fn show(progress: Progress, recipients: u64) {
             counts.accepted,
             counts.unknown
         ));
-        if counts.settled() == recipients || summary.stop.is_some() && counts.in_flight() == 0 {
+        if summary.ended {
             return bar.finish();
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
-/// A row of the table.
-#[derive(Clone, Copy, PartialEq)]
-enum Column {
-    Accepted,
-    Rejected,
-    Refused,
-    Unknown,
-    NotSent,
-    NotTaken,
-}
-
-impl Column {
-    const ALL: [(Self, &'static str); 6] = [
-        (Self::Accepted, "accepted"),
-        (Self::Rejected, "rejected"),
-        (Self::Refused, "refused"),
-        (Self::Unknown, "unknown"),
-        (Self::NotSent, "not sent"),
-        (Self::NotTaken, "not taken"),
-    ];
-
-    fn of(fate: &Fate) -> Self {
-        match fate {
-            Fate::Accepted { .. } => Self::Accepted,
-            Fate::Rejected { .. } => Self::Rejected,
-            Fate::Refused(_) => Self::Refused,
-            Fate::Unknown(_) => Self::Unknown,
-            Fate::NotSent(_) => Self::NotSent,
-        }
-    }
-}
-
 /// The table of fates, and beside each what the sandbox accepted of those messages.
 fn report(
     summary: &Summary,
-    fates: &[Column],
+    fates: &[Option<FateKind>],
     accepted: &[AtomicU8],
 ) -> Result<(), Box<dyn Error>> {
     println!(
@@ -212,22 +185,24 @@ fn report(
         "fate", "messages", "accepted by the sandbox"
     );
     let mut wrong = 0;
-    for (column, name) in Column::ALL {
+    let kinds = FateKind::ALL.map(Some).into_iter();
+    for kind in kinds.chain([None]) {
         let (mut messages, mut taken) = (0_u64, 0_u64);
         for (fate, accepted) in fates.iter().zip(accepted) {
-            if *fate != column {
+            if *fate != kind {
                 continue;
             }
             let times = accepted.load(Ordering::Relaxed);
             messages += 1;
             taken += u64::from(times);
-            let right = match column {
-                Column::Accepted => times == 1,
-                Column::Unknown => times <= 1,
+            let right = match kind {
+                Some(FateKind::Accepted) => times == 1,
+                Some(FateKind::Unknown) => times <= 1,
                 _ => times == 0,
             };
             wrong += u64::from(!right);
         }
+        let name = kind.map_or("not taken", FateKind::as_str);
         println!("{name:<10} {messages:>12} {taken:>24}");
     }
     println!("{summary}");

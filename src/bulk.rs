@@ -38,21 +38,26 @@
 //!
 //! A message is paired with its verdict by its clientMessageId and by nothing else. One that has
 //! none gets `{run id}-{position}`. An answer that leaves a message out, has it twice or says
-//! nothing of it leaves that message unknown, and no other.
+//! nothing of it leaves that message unknown, and no other. One that lists no message at all
+//! settles them by its counts, where those leave no doubt.
+//!
+//! Of two messages with one clientMessageId in one batch the second is not sent. In different
+//! batches both are: a run does not remember every id. Where a row that stands twice in the input
+//! must not be sent twice, leave it out of the input.
 //!
 //! # What is decided when
 //! | what happened to a batch | sent again? | fate of its messages | the run |
 //! |---|---|---|---|
 //! | 2xx that can be read | no | each its own: accepted, rejected, or unknown | goes on, by and by faster |
-//! | 2xx that cannot be read | never | unknown | goes on |
+//! | 2xx that cannot be read | never | unknown | goes on; stops after 10 in a row |
 //! | no connection was made | as the policy says | not sent, once it gives up | all wait; stops when it gives up |
-//! | 429 | as the policy says | refused, once it gives up | all wait, at half the rate; stops when it gives up |
-//! | 413 | in two halves, down to one message | refused, of one message alone | goes on with smaller bodies |
-//! | code 3013 or 1100 | in two halves, down to one message | refused, of one message alone | goes on with smaller batches; stops where one message is too many |
+//! | 429 | as the policy says | refused, once it gives up | all wait, then go on at half of what went out; stops when it gives up |
+//! | 413 | in two halves, down to one message | refused, of one message alone | goes on, with smaller bodies unless such were taken |
+//! | 400 or 422 with code 3013 or 1100 | in two halves, down to one message | refused, of one message alone | goes on, with smaller batches unless such were taken; stops where one message is too many and none was ever taken |
+//! | 400 or 422 about the account (code 1001, 1012, 1014, 1200, 1201, 2002, 2003) | no | refused | stops |
 //! | another 400 or 422 | no | refused | goes on |
-//! | a 400 or 422 about the account (code 1001, 1012, 1014, 1200, 1201, 2002, 2003) | no | refused | stops |
 //! | 401, 403, 404, 410, 426, any other 3xx or 4xx | no | refused | stops |
-//! | time-out, connection lost, 5xx, 303, 408, 499 | only with [`resend_ambiguous_and_risk_duplicates`](RetryPolicy::resend_ambiguous_and_risk_duplicates) | unknown | goes on; all wait where there is a `Retry-After`; stops after 10 such batches in a row ([`stop_after_unknown`](Bulk::stop_after_unknown)), and where one has a code about the account |
+//! | time-out, connection lost, 5xx, 303, 408, 499 | only with [`resend_ambiguous_and_risk_duplicates`](RetryPolicy::resend_ambiguous_and_risk_duplicates) | unknown | goes on; all wait where there is a `Retry-After`; stops after 10 in a row ([`stop_after_unknown`](Bulk::stop_after_unknown)), and where one has a code about the account |
 //! | a message was found wrong here | no | not sent, that message alone | goes on |
 //! | cancelled | no | of what waits: not sent; of what is on its way: as it comes | stops |
 //!
@@ -91,7 +96,9 @@ use crate::{
     Rule,
 };
 use courier::{Courier, Sizes};
-pub use fate::{BadItem, BatchOutcome, Fate, MessageOutcome, NotSentReason, Stop, UnknownReason};
+pub use fate::{
+    BadItem, BatchOutcome, Fate, FateKind, MessageOutcome, NotSentReason, Stop, UnknownReason,
+};
 use pace::Pacer;
 use packet::Packet;
 pub use progress::{Counts, Progress, Summary};
@@ -101,7 +108,12 @@ use run::{Input, Settings};
 /// What an input says of an item that is no message.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// An item of the input of a run: a [`Message`], or a `Result` with one.
+/// An item of the input of a run: a [`Message`], or a `Result` with one whose error can be sent to
+/// another thread.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no message of a run",
+    label = "give it `Message` or `Result<Message, E>`, where `E` is an error that is `Send + Sync`"
+)]
 pub trait IntoMessage {
     /// The message, or why there is none.
     ///
@@ -209,8 +221,8 @@ impl Bulk {
         self
     }
 
-    /// The rate that the run keeps below; none unless it is set. After a 429 the run is slower than
-    /// that, and comes back to it by and by.
+    /// The rate that the run keeps to; none unless it is set. What falls due is let out a batch at a
+    /// time, the first at once. After a 429 the run is slower, and comes back to it by and by.
     pub fn max_rate(mut self, rate: Rate) -> Self {
         self.max_rate = Some(rate);
         self
@@ -231,8 +243,8 @@ impl Bulk {
         self
     }
 
-    /// After how many batches in a row whose fate is unknown the run is stopped: 10 unless it is
-    /// set; `None` for never. It bounds what an outage leaves unknown.
+    /// After how many batches in a row of whose messages all are unknown the run is stopped: 10
+    /// unless it is set; `None` for never. It bounds what an outage leaves unknown.
     pub fn stop_after_unknown(mut self, batches: impl Into<Option<u32>>) -> Self {
         self.stop_after_unknown = batches.into();
         self
@@ -244,7 +256,9 @@ impl Bulk {
         self
     }
 
-    /// Starts the run. Messages are taken as the [`Run`] is asked for outcomes.
+    /// Starts the run. Messages are taken, and sent, as the [`Run`] is asked for outcomes: with
+    /// [`next`](Run::next) or [`finish`](Run::finish). An iterator that is given by reference
+    /// (`by_ref`) has what was not taken when the run is over.
     ///
     /// # Errors
     /// A run id, or a setting, that is out of its range: each of them.
@@ -313,13 +327,16 @@ impl Bulk {
         if self.concurrency == 0 {
             note("concurrency", Rule::Range("1 or more"));
         }
+        if self.max_body_bytes == 0 {
+            note("max_body_bytes", Rule::Range("1 or more"));
+        }
         if !(1..=MAX_MESSAGES_PER_BATCH).contains(&self.max_messages) {
             note("max_messages_per_batch", Rule::Range("1 to 1,000"));
         }
         if let Some(Rate::RequestsPerSecond(rate) | Rate::MessagesPerSecond(rate)) = self.max_rate
-            && !(rate.is_finite() && rate > 0.0)
+            && !(rate.is_finite() && rate >= 0.001)
         {
-            note("max_rate", Rule::Range("more than 0"));
+            note("max_rate", Rule::Range("0.001 a second or more"));
         }
         if problems.is_empty() {
             Ok(())

@@ -237,7 +237,7 @@ impl fmt::Display for ApiError {
         }
         let reason = || self.code.and_then(ErrorCode::reason);
         if let Some(text) = self.message().or_else(reason) {
-            write!(f, ", {text}")?;
+            write!(f, ", {}", text.trim_end_matches('.'))?;
         }
         if let Some(excerpt) = &self.excerpt {
             write!(f, ", not the platform's envelope: {excerpt:?}")?;

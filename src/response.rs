@@ -146,6 +146,21 @@ impl BatchResponse {
                 .all(|result| result.verdict() == Verdict::Accepted)
     }
 
+    /// The verdict on every message of a batch of so many, where the answer lists none of them and
+    /// its counts leave no doubt.
+    pub(crate) fn verdict_on_all(&self, sent: usize) -> Option<Verdict> {
+        let is_all = |count: Option<i64>| count.map(usize::try_from) == Some(Ok(sent));
+        match (
+            self.messages.is_none(),
+            self.accepted_count,
+            self.rejected_count,
+        ) {
+            (true, accepted, Some(0)) if is_all(accepted) => Some(Verdict::Accepted),
+            (true, Some(0), rejected) if is_all(rejected) => Some(Verdict::Rejected),
+            _ => None,
+        }
+    }
+
     /// The answer held against the batch that it answers: a verdict for every message.
     pub fn report<'a>(&'a self, batch: &'a Batch) -> Report<'a> {
         self.report_on(batch.messages())

@@ -117,7 +117,11 @@ impl RetryPolicy {
     ///
     /// **People can get the same message twice, or more often**, and each is paid for: the platform
     /// has no idempotency key, and does not know that the second batch is the first. It is for
-    /// messages of which twice is better than not at all. Where one try may have been sent and none
+    /// messages of which twice is better than not at all.
+    ///
+    /// A message that a later try rejects may have been taken by an earlier one: a
+    /// [run](crate::bulk) tells its fate as unknown, a verdict of
+    /// [`Client::send`](crate::Client::send) is that of the last try alone. Where one try may have been sent and none
     /// after it was accepted, the error says so, whatever the last try came to.
     #[must_use]
     pub fn resend_ambiguous_and_risk_duplicates(mut self) -> Self {
@@ -265,14 +269,15 @@ impl<'a> Attempts<'a> {
     /// What comes after a try that was started.
     pub(crate) fn after(&mut self, result: Result<BatchResponse, Error>) -> Next {
         self.made += 1;
-        let spent = self.started.map(|started| started.elapsed());
-        let decision =
-            self.policy
-                .decide(Happened::of(&result), self.made, spent.unwrap_or_default());
+        let spent = self
+            .started
+            .map_or(Duration::ZERO, |started| started.elapsed());
+        let decision = self.policy.decide(Happened::of(&result), self.made, spent);
         let delay = match decision {
             Decision::SendAgain { after } if self.budget.0.withdraw() => Some(random_in(&after)),
             Decision::SendAgain { after } if self.patient => {
-                Some(random_in(&after).max(self.policy.max_delay))
+                let left = self.policy.max_elapsed.saturating_sub(spent);
+                Some(random_in(&after).max(self.policy.max_delay.min(left)))
             }
             Decision::SendAgain { .. } | Decision::Return => None,
         };

@@ -20,10 +20,14 @@ thread_local! {
 /// `of_message` are the bytes that a message probably takes.
 pub(crate) fn body(request: &BatchRequest, of_message: usize) -> serde_json::Result<Bytes> {
     let _writing = Writing::start();
-    let mut body = Vec::with_capacity((request.messages.len() + 1) * of_message);
+    let expected = (request.messages.len() + 1).saturating_mul(of_message);
+    let mut body = Vec::with_capacity(expected.min(RESERVED));
     serde_json::to_writer(&mut body, request)?;
     Ok(body.into())
 }
+
+/// Bytes of a body that are reserved at most before it is written.
+const RESERVED: usize = 2 * 1024 * 1024;
 
 /// Bytes of a message of which nothing is known: a content, a number and an id.
 pub(crate) const TYPICAL_MESSAGE: usize = 512;

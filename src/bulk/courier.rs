@@ -1,8 +1,8 @@
 //! One packet's way: checked, written, sent as often as is allowed, and its answer read.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use reqwest::StatusCode;
@@ -16,7 +16,7 @@ use super::progress::Progress;
 use crate::retry::{Attempts, Next};
 use crate::{
     BatchRequest, BatchResponse, Client, Disagreement, Error, ErrorCode, Invalid, OpaqueId,
-    RetryPolicy, Rule, batch, wire,
+    RetryPolicy, Rule, Verdict, batch, wire,
 };
 
 /// What all packets of a run share.
@@ -34,17 +34,23 @@ pub(super) struct Courier {
 
 /// How large a batch may be, as far as is known.
 pub(super) struct Sizes {
-    /// Messages of a batch.
-    messages: AtomicUsize,
-    bytes: Mutex<Bytesize>,
+    /// As the caller wants it.
+    asked: Size,
+    state: Mutex<Learned>,
 }
 
-struct Bytesize {
-    /// Bytes of a body at most, as the caller wants it and as the platform does.
-    asked: usize,
-    max: usize,
-    /// The largest body that was not too large.
-    taken: usize,
+/// Of a batch.
+#[derive(Clone, Copy)]
+struct Size {
+    messages: usize,
+    bytes: usize,
+}
+
+struct Learned {
+    /// As the platform wants it.
+    most: Size,
+    /// The largest that it did not mind.
+    taken: Size,
     /// Bytes of a message in the body before.
     of_message: usize,
 }
@@ -70,69 +76,84 @@ impl Delivery {
 
 impl Sizes {
     pub fn new(messages: usize, bytes: usize) -> Self {
+        let asked = Size { messages, bytes };
         Self {
-            messages: AtomicUsize::new(messages),
-            bytes: Mutex::new(Bytesize {
-                asked: bytes,
-                max: bytes,
-                taken: 0,
-                of_message: 0,
+            asked,
+            state: Mutex::new(Learned {
+                most: asked,
+                taken: Size {
+                    messages: 0,
+                    bytes: 0,
+                },
+                of_message: wire::TYPICAL_MESSAGE,
             }),
         }
     }
 
-    fn bytes(&self) -> std::sync::MutexGuard<'_, Bytesize> {
-        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, Learned> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Messages to put into the next batch.
     pub fn messages(&self) -> usize {
-        let messages = self.messages.load(Ordering::Relaxed);
-        let bytes = self.bytes();
-        let fitting = bytes.max.checked_div(bytes.of_message);
-        fitting
-            .map_or(messages, |fitting| messages.min(fitting))
-            .max(1)
+        let state = self.state();
+        let fitting = state.most.bytes / state.of_message;
+        state.most.messages.min(fitting).max(1)
     }
 
     /// Bytes that a message probably takes.
     fn of_message(&self) -> usize {
-        match self.bytes().of_message {
-            0 => wire::TYPICAL_MESSAGE,
-            of_message => of_message,
-        }
+        self.state().of_message
     }
 
     /// Whether a body is small enough to be tried, or else how small it has to be. One message
     /// alone is tried, unless it is too large for the caller.
-    fn check(&self, body: usize, messages: usize) -> Result<(), usize> {
-        let mut bytes = self.bytes();
+    fn check(&self, size: Size) -> Result<(), usize> {
+        let mut state = self.state();
+        if size.messages == 1 {
+            let max = self.asked.bytes;
+            return if size.bytes <= max { Ok(()) } else { Err(max) };
+        }
         // Rounded up, so that the next batch is rather too small.
-        bytes.of_message = body.div_ceil(messages);
-        let max = if messages == 1 {
-            bytes.asked
-        } else {
-            bytes.max
-        };
-        if body <= max { Ok(()) } else { Err(max) }
+        state.of_message = size.bytes.div_ceil(size.messages);
+        let max = state.most.bytes;
+        if size.bytes <= max { Ok(()) } else { Err(max) }
     }
 
-    /// The platform took a body, or minded something else.
-    fn was_taken(&self, body: usize) {
-        let mut bytes = self.bytes();
-        bytes.taken = bytes.taken.max(body);
+    /// The platform took a batch.
+    fn was_taken(&self, size: Size) {
+        let mut state = self.state();
+        let taken = &mut state.taken;
+        taken.bytes = taken.bytes.max(size.bytes);
+        taken.messages = taken.messages.max(size.messages);
     }
 
-    /// The platform said that a body has too many bytes.
-    fn too_many_bytes(&self, body: usize) {
-        let mut bytes = self.bytes();
-        bytes.max = bytes.max.min(bytes.taken.max(body / 2));
+    /// Whether the platform ever took a batch.
+    fn anything_was_taken(&self) -> bool {
+        self.state().taken.messages > 0
     }
 
-    /// The platform said that a batch has too many messages.
-    fn too_many_messages(&self, messages: usize) {
-        self.messages
-            .fetch_min(messages.div_ceil(2), Ordering::Relaxed);
+    /// The platform said that a body has too many bytes. Where it took about as many before, it
+    /// minds something in this one.
+    fn too_many_bytes(&self, size: Size) {
+        let mut state = self.state();
+        if state.taken.bytes < size.bytes / 8 * 7 {
+            let half = state.taken.bytes.max(size.bytes / 2);
+            state.most.bytes = state.most.bytes.min(half);
+        }
+    }
+
+    /// The platform said that a batch has too many messages; see
+    /// [`too_many_bytes`](Self::too_many_bytes).
+    fn too_many_messages(&self, size: Size) {
+        let mut state = self.state();
+        let half = state.taken.messages.max(size.messages.div_ceil(2));
+        state.most.messages = state.most.messages.min(half);
+    }
+
+    /// One message alone was too large: what was learned on the way to it was learned from it.
+    fn was_one_message(&self) {
+        self.state().most = self.asked;
     }
 }
 
@@ -147,15 +168,17 @@ enum Refusal {
 }
 
 impl Refusal {
+    /// The status decides; a code says more of a 400 or 422, under which all kinds of codes come.
     fn of(error: &Error) -> Self {
-        let (status, code) = (error.status(), error.code());
-        if is_about_the_account(code) {
-            return Self::OfEverything;
-        }
-        match status {
+        match error.status() {
             Some(StatusCode::PAYLOAD_TOO_LARGE) => Self::TooManyBytes,
-            _ if is_about_the_count(code) => Self::TooManyMessages,
-            Some(StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY) => Self::OfTheBatch,
+            Some(StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY) => {
+                match error.code() {
+                    code if is_about_the_account(code) => Self::OfEverything,
+                    code if is_about_the_count(code) => Self::TooManyMessages,
+                    _ => Self::OfTheBatch,
+                }
+            }
             _ => Self::OfEverything,
         }
     }
@@ -206,9 +229,7 @@ impl Courier {
                 .filter(|index| !invalid.contains_key(index))
                 .collect();
             if !valid.is_empty() {
-                let mut request = packet.request.clone();
-                let messages = &packet.request.messages;
-                request.messages = valid.iter().map(|index| messages[*index].clone()).collect();
+                let request = packet.request_of(&valid);
                 self.send(packet, &request, &valid, &mut delivery).await;
             }
             for (index, invalid) in invalid {
@@ -234,27 +255,38 @@ impl Courier {
             let fate = Fate::NotSent(NotSentReason::NoConnection(error));
             return delivery.all(places, Some(&fate));
         };
-        let size = body.len();
-        if let Err(max) = self.sizes.check(size, places.len()) {
+        let size = Size {
+            messages: places.len(),
+            bytes: body.len(),
+        };
+        if let Err(max) = self.sizes.check(size) {
             // Several messages are sent in two halves.
-            let fate = (places.len() == 1).then(|| too_large(size, max));
+            let fate = (size.messages == 1).then(|| too_large(size.bytes, max));
             return delivery.all(places, fate.as_ref());
         }
         let (result, sent_before) = self.attempts(packet, body, places.len(), delivery).await;
         let fate = match result {
             Some(Ok(response)) => {
-                self.unknown_in_a_row.store(0, Ordering::Relaxed);
                 self.sizes.was_taken(size);
                 let report = response.report_on(&request.messages);
+                let of_all = response.verdict_on_all(places.len());
+                let mut settled = false;
                 for (outcome, place) in report.outcomes().iter().zip(places) {
-                    let fate = Fate::of(outcome.verdict, outcome.result, sent_before);
+                    let verdict = of_all.unwrap_or(outcome.verdict);
+                    settled |= verdict != Verdict::Unclear;
+                    let fate = Fate::of(verdict, outcome.result, sent_before);
                     delivery.fates[*place] = Some(fate);
                 }
                 delivery.disagreements = report.disagreements().to_vec();
                 delivery.batch_id.clone_from(&response.batch_id);
+                if settled {
+                    self.unknown_in_a_row.store(0, Ordering::Relaxed);
+                } else {
+                    self.one_more_unknown(None);
+                }
                 return;
             }
-            Some(Err(error)) => self.fate_after(error, places.len(), size),
+            Some(Err(error)) => self.fate_after(error, size),
             None => Some(Fate::NotSent(NotSentReason::Stopped)),
         };
         delivery.all(places, fate.as_ref());
@@ -311,23 +343,18 @@ impl Courier {
 
     /// What an error makes of the messages of a batch, and of the run; `None` where they are to be
     /// sent in two halves.
-    fn fate_after(&self, error: Error, messages: usize, size: usize) -> Option<Fate> {
+    fn fate_after(&self, error: Error, size: Size) -> Option<Fate> {
         let error = Arc::new(error);
         let stop_with = |stop: fn(Arc<Error>) -> Stop| self.stop(stop(Arc::clone(&error)));
         match &*error {
             Error::MayHaveBeenSent(_) | Error::AcceptedUnreadable(_) => {
-                let batches = self.unknown_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+                let wait = error.retry_after();
                 if is_about_the_account(error.code()) {
                     stop_with(Stop::Refused);
-                } else if error
-                    .retry_after()
-                    .is_some_and(|wait| wait > self.retry.longest())
-                {
+                } else if wait.is_some_and(|wait| wait > self.retry.longest()) {
                     stop_with(Stop::GaveUp);
-                } else if self.stop_after_unknown.is_some_and(|most| batches >= most) {
-                    let error = Arc::clone(&error);
-                    self.stop(Stop::Unanswered { batches, error });
                 }
+                self.one_more_unknown(Some(&error));
                 return Some(Fate::Unknown(UnknownReason::Error(error)));
             }
             Error::NotSent(_) => {
@@ -342,18 +369,33 @@ impl Courier {
             return Some(Fate::Refused(error));
         }
         match Refusal::of(&error) {
-            Refusal::TooManyBytes if messages > 1 => {
+            Refusal::TooManyBytes if size.messages > 1 => {
                 self.sizes.too_many_bytes(size);
                 return None;
             }
-            Refusal::TooManyMessages if messages > 1 => {
-                self.sizes.too_many_messages(messages);
+            Refusal::TooManyMessages if size.messages > 1 => {
+                self.sizes.too_many_messages(size);
                 return None;
             }
-            Refusal::TooManyBytes | Refusal::OfTheBatch => {}
-            Refusal::TooManyMessages | Refusal::OfEverything => stop_with(Stop::Refused),
+            Refusal::TooManyMessages if !self.sizes.anything_was_taken() => {
+                stop_with(Stop::Refused);
+            }
+            Refusal::TooManyBytes | Refusal::TooManyMessages => self.sizes.was_one_message(),
+            Refusal::OfTheBatch => {}
+            Refusal::OfEverything => stop_with(Stop::Refused),
         }
         Some(Fate::Refused(error))
+    }
+}
+
+impl Courier {
+    /// One more batch of whose messages nothing is known.
+    fn one_more_unknown(&self, error: Option<&Arc<Error>>) {
+        let batches = self.unknown_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.stop_after_unknown.is_some_and(|most| batches >= most) {
+            let error = error.cloned();
+            self.stop(Stop::Unanswered { batches, error });
+        }
     }
 }
 

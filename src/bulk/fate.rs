@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::{
-    Disagreement, Error, ErrorCode, Invalid, Message, MessageResult, OpaqueId, ReceivedText,
+    Disagreement, Error, ErrorCode, Invalid, Message, MessageResult, OpaqueId, ReceivedText, Rule,
     Verdict,
 };
 
@@ -78,12 +78,13 @@ pub enum Stop {
     /// A batch was tried as often and as long as the [`RetryPolicy`](crate::RetryPolicy) allows,
     /// or the platform asked for a longer wait than that.
     GaveUp(Arc<Error>),
-    /// So many batches in a row got no answer that can be read; the error is the last of them.
+    /// So many batches in a row got no answer that settles anything; see
+    /// [`stop_after_unknown`](super::Bulk::stop_after_unknown).
     Unanswered {
         /// How many.
         batches: u32,
-        /// The last error.
-        error: Arc<Error>,
+        /// The last error; there is none where the last answer could be read.
+        error: Option<Arc<Error>>,
     },
     /// An item of the input was bad, and the run was told to end there. What was taken before it
     /// was sent.
@@ -138,7 +139,71 @@ pub struct BatchOutcome {
     pub disagreements: Vec<Disagreement>,
 }
 
+impl Stop {
+    /// Whether what was taken is sent all the same.
+    pub(super) fn ends_the_input_alone(&self) -> bool {
+        matches!(self, Self::BadItem { .. } | Self::InputPanicked { .. })
+    }
+}
+
+/// Which of the five fates a message has: its name, to be written down and counted by.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum FateKind {
+    /// [`Fate::Accepted`], `accepted`.
+    Accepted,
+    /// [`Fate::Rejected`], `rejected`.
+    Rejected,
+    /// [`Fate::Refused`], `refused`.
+    Refused,
+    /// [`Fate::Unknown`], `unknown`.
+    Unknown,
+    /// [`Fate::NotSent`], `not_sent`.
+    NotSent,
+}
+
+impl FateKind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Accepted,
+        Self::Rejected,
+        Self::Refused,
+        Self::Unknown,
+        Self::NotSent,
+    ];
+
+    /// The name, as serde writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Rejected => "rejected",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+            Self::NotSent => "not_sent",
+        }
+    }
+}
+
+impl fmt::Display for FateKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 impl Fate {
+    /// Which of the five it is.
+    pub fn kind(&self) -> FateKind {
+        match self {
+            Self::Accepted { .. } => FateKind::Accepted,
+            Self::Rejected { .. } => FateKind::Rejected,
+            Self::Refused(_) => FateKind::Refused,
+            Self::Unknown(_) => FateKind::Unknown,
+            Self::NotSent(_) => FateKind::NotSent,
+        }
+    }
+
     /// Of a message that the answer to its batch speaks of.
     pub(super) fn of(verdict: Verdict, result: Option<&MessageResult>, sent_before: bool) -> Self {
         let umid = || result.and_then(|result| result.umid.clone());
@@ -165,12 +230,20 @@ impl Fate {
     }
 
     /// Whether the message can be sent again without a doubt that anything is delivered twice:
-    /// it was refused, rejected or not sent. Whether it helps is another question: see the reason.
+    /// it was refused, rejected or not sent. It is false of a message that has the clientMessageId
+    /// of another in its batch, since the other may be the same message, and may have been sent.
+    ///
+    /// Whether sending it again helps is another question: what was rejected, refused or invalid
+    /// has to be mended first.
     pub fn can_be_sent_again(&self) -> bool {
-        matches!(
-            self,
-            Self::Rejected { .. } | Self::Refused(_) | Self::NotSent(_)
-        )
+        match self {
+            Self::NotSent(NotSentReason::Invalid(invalid)) => {
+                let mut rules = invalid.problems().iter().map(|problem| &problem.rule);
+                !rules.any(|rule| matches!(rule, Rule::Duplicate { .. }))
+            }
+            Self::Rejected { .. } | Self::Refused(_) | Self::NotSent(_) => true,
+            Self::Accepted { .. } | Self::Unknown(_) => false,
+        }
     }
 }
 
@@ -211,9 +284,16 @@ impl fmt::Display for UnknownReason {
 impl fmt::Display for NotSentReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Invalid(invalid) => invalid.fmt(f),
+            Self::Invalid(invalid) => {
+                let mut between = "";
+                for problem in invalid.problems() {
+                    write!(f, "{between}{problem}")?;
+                    between = "; ";
+                }
+                Ok(())
+            }
             Self::NoConnection(error) => error.fmt(f),
-            Self::Stopped => f.write_str("the run was stopped before"),
+            Self::Stopped => f.write_str("the run stopped before its turn came"),
         }
     }
 }
@@ -225,7 +305,13 @@ impl fmt::Display for Stop {
             Self::Refused(error) => write!(f, "whatever is sent is refused: {error}"),
             Self::GaveUp(error) => write!(f, "gave up: {error}"),
             Self::Unanswered { batches, error } => {
-                write!(f, "{batches} batches in a row without an answer: {error}")
+                write!(
+                    f,
+                    "{batches} batches in a row without an answer that settles anything"
+                )?;
+                error
+                    .as_ref()
+                    .map_or(Ok(()), |error| write!(f, ": {error}"))
             }
             Self::BadItem { position } => write!(f, "item {position} of the input is bad"),
             Self::InputPanicked { position } => {

@@ -34,6 +34,19 @@ impl Packet {
         }
     }
 
+    /// A request with some of its messages.
+    pub fn request_of(&self, places: &[usize]) -> BatchRequest {
+        let messages = places
+            .iter()
+            .map(|place| self.request.messages[*place].clone());
+        let mut request = BatchRequest::required(messages.collect());
+        request
+            .client_batch_id
+            .clone_from(&self.request.client_batch_id);
+        request.include_messages_in_response = self.request.include_messages_in_response;
+        request
+    }
+
     pub fn push(&mut self, position: u64, message: Message) {
         self.request.messages.push(message);
         self.positions.push(position);

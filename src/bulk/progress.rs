@@ -1,7 +1,7 @@
 //! How far a run is.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -17,7 +17,6 @@ pub struct Progress(Arc<Inner>);
 struct Inner {
     started: Instant,
     state: Mutex<State>,
-    stop: OnceLock<Stop>,
 }
 
 #[derive(Default)]
@@ -25,12 +24,15 @@ struct State {
     counts: Counts,
     /// When the last fate was told.
     last: Option<Instant>,
+    stop: Option<Stop>,
+    /// Nothing more is taken.
+    closed: bool,
 }
 
 /// Messages, counted by their fates.
 ///
 /// `taken` is always the sum of `accepted`, `rejected`, `refused`, `unknown`, `not_sent` and
-/// [`in_flight`](Self::in_flight).
+/// [`pending`](Self::pending).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
@@ -58,8 +60,8 @@ impl Counts {
         self.accepted + self.rejected + self.refused + self.unknown + self.not_sent
     }
 
-    /// Messages that were taken, and whose fate is not known yet.
-    pub fn in_flight(&self) -> u64 {
+    /// Messages that were taken, and whose fate is not known yet: on their way, or waiting.
+    pub fn pending(&self) -> u64 {
         self.taken.saturating_sub(self.settled())
     }
 
@@ -84,6 +86,8 @@ pub struct Summary {
     pub elapsed: Duration,
     /// What ended the run before the end of its input.
     pub stop: Option<Stop>,
+    /// Whether every message has its fate and none will be taken any more.
+    pub ended: bool,
 }
 
 impl Summary {
@@ -118,9 +122,9 @@ impl fmt::Display for Summary {
             "{taken} messages taken: {accepted} accepted, {rejected} rejected, {refused} refused, \
              {unknown} unknown, {not_sent} not sent"
         )?;
-        match self.counts.in_flight() {
+        match self.counts.pending() {
             0 => {}
-            in_flight => write!(f, ", {in_flight} in flight")?,
+            pending => write!(f, ", {pending} pending")?,
         }
         if bad_items > 0 {
             write!(f, "; {bad_items} bad items")?;
@@ -138,7 +142,6 @@ impl Progress {
         Self(Arc::new(Inner {
             started: Instant::now(),
             state: Mutex::default(),
-            stop: OnceLock::new(),
         }))
     }
 
@@ -151,13 +154,14 @@ impl Progress {
         let state = self.state();
         let now = Instant::now();
         let end = match state.last {
-            Some(last) if state.counts.in_flight() == 0 => last,
+            Some(last) if state.counts.pending() == 0 => last,
             _ => now,
         };
         Summary {
             counts: state.counts,
             elapsed: end.saturating_duration_since(self.0.started),
-            stop: self.0.stop.get().cloned(),
+            stop: state.stop.clone(),
+            ended: state.closed && state.counts.pending() == 0,
         }
     }
 
@@ -181,9 +185,17 @@ impl Progress {
         state.last = Some(Instant::now());
     }
 
-    /// What ended the run; the first reason stands.
+    /// What ended the run. The first reason stands, but for one that only ended the input.
     pub(super) fn stop(&self, stop: Stop) {
-        let _ = self.0.stop.set(stop);
+        let mut state = self.state();
+        if state.stop.as_ref().is_none_or(Stop::ends_the_input_alone) {
+            state.stop = Some(stop);
+        }
+    }
+
+    /// Nothing more is taken from the input.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
     }
 }
 

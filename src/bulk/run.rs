@@ -100,7 +100,7 @@ impl Run<'_> {
     /// Takes nothing more. Requests that are on their way go on to their end, what waits is not
     /// sent; [`next`](Self::next) tells the fates of both.
     pub fn cancel(&self) {
-        self.courier.stop(Stop::Cancelled);
+        self.courier.stop.cancel();
     }
 
     /// How far the run is, to be asked from elsewhere.
@@ -168,7 +168,7 @@ impl Run<'_> {
             };
             match item {
                 Poll::Ready(Some(item)) => self.take_item(item),
-                Poll::Ready(None) => self.input = None,
+                Poll::Ready(None) => self.close_input(),
                 Poll::Pending if self.filling.len() > 0 => return self.wait_for_more(cx),
                 Poll::Pending => return Poll::Pending,
             }
@@ -202,7 +202,15 @@ impl Run<'_> {
     /// Takes nothing more, and sends what was taken.
     fn end_input(&mut self, reason: Stop) {
         self.courier.progress.stop(reason);
-        self.input = None;
+        self.close_input();
+    }
+
+    fn close_input(&mut self) {
+        let input = self.input.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(input))).is_err() {
+            let position = self.position;
+            self.courier.progress.stop(Stop::InputPanicked { position });
+        }
     }
 
     /// Ready when the messages that are not enough for a batch have waited long enough.
@@ -289,7 +297,7 @@ impl Run<'_> {
 
     /// Of a run that was stopped: messages that were taken and will not be sent.
     fn unsent(&mut self) -> Option<BatchOutcome> {
-        self.input = None;
+        self.close_input();
         self.filling_since = None;
         let packet = self.halves.pop_front().or_else(|| {
             let empty = self.packet();
@@ -325,7 +333,9 @@ impl Stream for Run<'_> {
             // The future wakes this task when the run is stopped from elsewhere.
             let stopped = run.is_stopped() || run.stopped.as_mut().poll(cx).is_ready();
             if stopped {
-                run.courier.progress.stop(Stop::Cancelled);
+                if !(run.nothing_is_left() && run.tasks.is_empty()) {
+                    run.courier.progress.stop(Stop::Cancelled);
+                }
                 if let Some(outcome) = run.unsent() {
                     return Poll::Ready(Some(outcome));
                 }
@@ -353,11 +363,13 @@ impl Stream for Run<'_> {
             if !run.tasks.is_empty() {
                 return Poll::Pending;
             }
+            // There is no batch that they could be told with.
+            if !run.bad_items.is_empty() {
+                return Poll::Ready(Some(run.only_bad_items()));
+            }
             if stopped || run.nothing_is_left() {
-                if !run.bad_items.is_empty() {
-                    return Poll::Ready(Some(run.only_bad_items()));
-                }
                 run.ended = true;
+                run.courier.progress.close();
                 return Poll::Ready(None);
             }
             return Poll::Pending;
@@ -368,6 +380,10 @@ impl Stream for Run<'_> {
 impl Drop for Run<'_> {
     fn drop(&mut self) {
         if !self.ended {
+            if !(self.nothing_is_left() && self.tasks.is_empty()) {
+                self.courier.progress.stop(Stop::Cancelled);
+            }
+            self.courier.progress.close();
             self.cancel();
         }
         // A request that is cut off may have been sent; one that ends is known.

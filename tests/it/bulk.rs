@@ -17,6 +17,7 @@ use lon_batch::reqwest::StatusCode;
 use lon_batch::{
     Client, Content, ErrorCode, Message, Msisdn, RetryPolicy, Rule, SharedContent, SmsFallback,
 };
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::ledger::{Ledger, Told, id};
@@ -43,7 +44,7 @@ pub fn bulk(client: &Client) -> Bulk {
 }
 
 pub async fn settled(progress: &Progress) {
-    while progress.summary().counts.in_flight() > 0 {
+    while progress.summary().counts.pending() > 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
@@ -124,12 +125,14 @@ async fn the_settings_are_checked() {
             "run_id: 37 characters; a run id has 1 to 36",
             "concurrency: has to be 1 or more",
             "max_messages_per_batch: has to be 1 to 1,000",
-            "max_rate: has to be more than 0",
+            "max_rate: has to be 0.001 a second or more",
         ]
     );
     for bulk in [
         client.bulk(""),
         client.bulk("r").max_messages_per_batch(0),
+        client.bulk("r").max_body_bytes(0),
+        client.bulk("r").max_rate(Rate::RequestsPerSecond(1e-20)),
         client
             .bulk("r")
             .max_rate(Rate::RequestsPerSecond(f64::INFINITY)),
@@ -206,7 +209,7 @@ async fn a_message_that_is_too_large_alone_is_not_sent() {
     told.check(&ledger);
     assert_eq!(
         told.fates(),
-        [(0, "accepted"), (1, "not sent"), (2, "accepted")]
+        [(0, "accepted"), (1, "not_sent"), (2, "accepted")]
     );
     let Fate::NotSent(NotSentReason::Invalid(invalid)) = told.fate(1) else {
         panic!("{}", told.fate(1));
@@ -234,29 +237,30 @@ async fn a_message_that_is_invalid_is_not_sent_and_the_others_are() {
         told.fates(),
         [
             (0, "accepted"),
-            (1, "not sent"),
+            (1, "not_sent"),
             (2, "accepted"),
-            (3, "not sent")
+            (3, "not_sent")
         ]
     );
     assert_eq!(sandbox.accepted_count(), 2);
     assert_eq!(
         told.fate(1).to_string(),
-        "not sent: nothing was sent, 2 problems:
-  dlrCallbackUrl: 7 characters that are not an absolute http or https URL, percent-encoded
-  smsFallback: no text is set; without one there is no SMS and the rest does nothing"
+        "not sent: dlrCallbackUrl: 7 characters that are not an absolute http or https URL, \
+         percent-encoded; smsFallback: no text is set; without one there is no SMS and the rest \
+         does nothing"
     );
     assert_eq!(
         told.fate(3).to_string(),
-        "not sent: nothing was sent: clientMessageId: the same as in messages[0]; verdicts could \
-         not be told apart"
+        "not sent: clientMessageId: the same as in messages[0]; verdicts could not be told apart"
     );
+    // The one with the same id may be the same message, and was sent.
+    assert!(told.fate(1).can_be_sent_again() && !told.fate(3).can_be_sent_again());
     told.check(&ledger);
 
     // With nothing valid in it, nothing is sent at all.
     let bad = hello().dlr_callback_url("nowhere");
     let told = Told::by(bulk(&client).send([bad.clone(), bad]).unwrap()).await;
-    assert_eq!(told.fates(), [(0, "not sent"), (1, "not sent")]);
+    assert_eq!(told.fates(), [(0, "not_sent"), (1, "not_sent")]);
     assert_eq!((sandbox.requests(), told.counts().requests), (1, 0));
 }
 
@@ -329,6 +333,133 @@ async fn bad_items_alone_do_not_pile_up() {
     }
     assert_eq!(told, [1000, 1000, 1000, 500]);
     assert_eq!(run.summary().counts.bad_items, 3500);
+}
+
+#[tokio::test]
+async fn what_ends_the_run_outweighs_what_ended_its_input() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let client = sandbox.client().build().unwrap();
+    sandbox.answer_next([Answer::Error {
+        status: StatusCode::UNAUTHORIZED,
+        code: ErrorCode::Unauthorized,
+    }]);
+    let items = (0..30).map(|index| {
+        if index == 25 {
+            Err("row 25")
+        } else {
+            Ok(hello())
+        }
+    });
+    let run = bulk(&client)
+        .concurrency(1)
+        .stop_at_bad_item(true)
+        .send(items)
+        .unwrap();
+    let told = Told::by(run).await;
+    assert_eq!((told.count("refused"), told.bad_items.len()), (25, 1));
+    let stop = told.summary.stop;
+    assert!(matches!(stop, Some(Stop::Refused(_))), "{stop:?}");
+}
+
+#[tokio::test]
+async fn bad_items_of_a_stream_that_waits_are_told() {
+    let client = client_of("http://127.0.0.1:9").build().unwrap();
+    let (give, items) = mpsc::unbounded_channel();
+    let mut run = bulk(&client).send_stream(Channel(items)).unwrap();
+    give.send(Err::<Message, _>("row 0")).unwrap();
+    give.send(Err("row 1")).unwrap();
+    let outcome = run.next().await.unwrap();
+    assert_eq!((outcome.messages.len(), outcome.bad_items.len()), (0, 2));
+}
+
+/// An input that panics when it is dropped.
+struct PanicsAtLast(u32);
+
+impl Iterator for PanicsAtLast {
+    type Item = Message;
+
+    fn next(&mut self) -> Option<Message> {
+        self.0 = self.0.checked_sub(1)?;
+        Some(hello())
+    }
+}
+
+impl Drop for PanicsAtLast {
+    fn drop(&mut self) {
+        panic!("the caller's own");
+    }
+}
+
+#[tokio::test]
+async fn an_input_that_panics_when_it_is_dropped_loses_nothing() {
+    let ledger = Ledger::default();
+    let sandbox = ledger.sandbox().start().await.unwrap();
+    let client = sandbox.client().build().unwrap();
+    let told = Told::by(bulk(&client).send(PanicsAtLast(5)).unwrap()).await;
+    told.check(&ledger);
+    assert_eq!(told.count("accepted"), 5);
+    let stop = told.summary.stop;
+    assert!(matches!(stop, Some(Stop::InputPanicked { .. })), "{stop:?}");
+}
+
+#[tokio::test]
+async fn what_a_stopped_run_did_not_take_is_still_in_the_input() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let client = sandbox.client().build().unwrap();
+    let mut messages = hellos(100);
+    let mut run = bulk(&client)
+        .max_messages_per_batch(10)
+        .send(messages.by_ref())
+        .unwrap();
+    let first = run.next().await.unwrap();
+    assert_eq!(first.messages.len(), 10);
+    run.cancel();
+    let taken = run.finish().await.counts.taken;
+    let rest = messages.count() as u64;
+    assert_eq!((taken + rest, rest > 0), (100, true));
+}
+
+/// What the README says of a process that died: of the messages that were not written down, in the
+/// order of the input, only so many may have been sent.
+#[tokio::test]
+async fn what_may_have_been_sent_when_the_process_dies_is_bounded() {
+    let (at_a_time, batch) = (3, 10);
+    for written in 1..20 {
+        let ledger = Ledger::default();
+        // Some batches are halved, others are answered late.
+        let sandbox = ledger.sandbox().answer_with(|number| match number % 5 {
+            1 => Answer::Error {
+                status: StatusCode::PAYLOAD_TOO_LARGE,
+                code: ErrorCode::BulkLimitReached,
+            },
+            3 => Answer::Late(Duration::from_millis(20)),
+            _ => Answer::Contract,
+        });
+        let sandbox = sandbox.start().await.unwrap();
+        let client = sandbox.client().build().unwrap();
+        let mut run = bulk(&client)
+            .concurrency(at_a_time)
+            .max_messages_per_batch(batch)
+            .send(with_bad_items(600))
+            .unwrap();
+        let mut known = HashSet::new();
+        for outcome in 0..written {
+            let messages = run.next().await.unwrap().messages;
+            // It dies with the last in its hands.
+            if outcome + 1 < written {
+                known.extend(messages.into_iter().map(|it| it.position));
+            }
+        }
+        let progress = run.progress();
+        drop(run);
+        settled(&progress).await;
+        let messages = (0..600).filter(|position| position % 3 != 1);
+        let unwritten: Vec<_> = messages.filter(|it| !known.contains(it)).collect();
+        let sure = unwritten.iter().skip((at_a_time + 2) * batch);
+        for position in sure {
+            assert_eq!(ledger.times(&format!("run-{position}")), 0, "{position}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -522,7 +653,7 @@ async fn progress_can_be_asked_from_elsewhere() {
     run.next().await.unwrap();
     let counts = progress.summary().counts;
     assert!(counts.accepted >= 10 && counts.taken > counts.settled());
-    assert_eq!(counts.in_flight(), counts.taken - counts.settled());
+    assert_eq!(counts.pending(), counts.taken - counts.settled());
     run.finish().await;
     let end = progress.summary();
     assert_eq!((end.counts.accepted, end.counts.requests), (30, 3));
@@ -602,17 +733,22 @@ async fn a_run_that_ends_does_not_cancel_the_token() {
     let progress = run.progress();
     assert_eq!(run.finish().await.counts.accepted, 1);
     token.cancel();
-    assert!(progress.summary().stop.is_none());
+    assert!(progress.summary().stop.is_none() && progress.summary().ended);
+    // Nor is one that has told everything cancelled afterwards.
+    let mut run = bulk(&client).send([hello()]).unwrap();
+    while run.next().await.is_some() {}
+    run.cancel();
+    assert!(run.next().await.is_none() && run.summary().stop.is_none());
 }
 
 #[tokio::test]
 async fn answers_that_settle_some_messages_leave_the_others_unknown() {
-    type Edit = fn(&mut serde_json::Value);
-    fn entries(answer: &mut serde_json::Value) -> &mut Vec<serde_json::Value> {
+    type Edit = fn(&mut Value);
+    fn entries(answer: &mut Value) -> &mut Vec<Value> {
         answer["messages"].as_array_mut().unwrap()
     }
     let (all, none): (&[u64], &[u64]) = (&[0, 1, 2, 3, 4], &[]);
-    let cases: [(&str, Edit, &[u64], usize); 10] = [
+    let cases: [(&str, Edit, &[u64], usize); 12] = [
         ("as it is", |_| (), none, 0),
         ("reordered", |it| entries(it).reverse(), none, 0),
         ("one left out", |it| _ = entries(it).remove(2), &[2], 1),
@@ -645,10 +781,29 @@ async fn answers_that_settle_some_messages_leave_the_others_unknown() {
         ),
         ("other counts", |it| it["acceptedCount"] = 3.into(), none, 2),
         (
-            "no entries",
-            |it| it["messages"] = serde_json::Value::Null,
+            "no entries, and counts that settle it",
+            |it| it["messages"] = Value::Null,
+            none,
+            0,
+        ),
+        (
+            "no entries, and other counts",
+            |it| {
+                it["messages"] = Value::Null;
+                it["acceptedCount"] = 4.into();
+                it["rejectedCount"] = 1.into();
+            },
             all,
             0,
+        ),
+        (
+            "no entries and no counts",
+            |it| {
+                it["messages"] = Value::Null;
+                it["acceptedCount"] = Value::Null;
+            },
+            all,
+            1,
         ),
         ("empty", |it| entries(it).clear(), all, 1),
     ];
@@ -661,6 +816,7 @@ async fn answers_that_settle_some_messages_leave_the_others_unknown() {
         assert_eq!(outcome.disagreements.len(), disagreements, "{name}");
         let mut told = Told::nothing(&run);
         told.add(outcome);
+        assert!(run.next().await.is_none());
         told.summary = run.summary();
         told.check(&ledger);
         for position in 0..5 {

@@ -238,7 +238,7 @@ async fn what_may_have_been_sent_or_was_refused_is_sent_once() {
     // And after the time-out, which the platform does not know of.
     let sandbox = sandbox_with([Answer::Late(Duration::from_secs(600))]).await;
     let client = client(&sandbox, quick());
-    let client = client.with_timeout(Duration::from_millis(300));
+    let client = client.with_timeout(Duration::from_secs(2));
     let error = client.send(&batch(&["a"])).await.unwrap_err();
     assert!(error.may_have_been_sent());
     assert_eq!((sandbox.requests(), sandbox.accepted_count()), (1, 1));
