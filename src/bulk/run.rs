@@ -34,6 +34,7 @@ const BAD_ITEMS: usize = 1000;
 /// # Dropping it
 /// A run that is dropped takes nothing more. Requests that are on their way go on to their end, or
 /// to that of their runtime; what became of them is counted by [`Progress`], and told to nobody.
+#[must_use = "nothing is taken or sent until it is asked for with `next` or `finish`"]
 pub struct Run<'a> {
     pub(super) courier: Arc<Courier>,
     pub(super) id: String,

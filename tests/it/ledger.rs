@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use lon_batch::bulk::{BadItem, BatchOutcome, Counts, Fate, MessageOutcome, Run, Summary};
 use lon_batch::mock::{Answer, Rejection, Sandbox, SandboxBuilder};
@@ -62,13 +63,17 @@ pub fn word(fate: &Fate) -> &'static str {
 }
 
 impl Told {
-    /// Everything to the end of a run.
+    /// Everything to the end of a run, which has to come.
     pub async fn by(mut run: Run<'_>) -> Self {
         let mut told = Self::nothing(&run);
-        while let Some(outcome) = run.next().await {
-            told.add(outcome);
-        }
-        assert!(run.next().await.is_none(), "it stays at its end");
+        let end = async {
+            while let Some(outcome) = run.next().await {
+                told.add(outcome);
+            }
+            assert!(run.next().await.is_none(), "it stays at its end");
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(60), end).await;
+        assert!(in_time.is_ok(), "no end: {}", run.summary());
         told.summary = run.summary();
         told
     }
