@@ -43,10 +43,15 @@ pub fn bulk(client: &Client) -> Bulk {
     client.bulk("run").retry(quick())
 }
 
+/// Waits until every message that was taken has its fate, while nobody asks the run.
 pub async fn settled(progress: &Progress) {
-    while progress.summary().counts.pending() > 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let end = async {
+        while progress.summary().counts.pending() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(60), end).await;
+    assert!(in_time.is_ok(), "no end: {}", progress.summary());
 }
 
 #[tokio::test]
