@@ -133,18 +133,14 @@ impl Sizes {
         self.state().taken.messages > 0
     }
 
-    /// The platform said that a body has too many bytes. Where it took about as many before, it
-    /// minds something in this one.
+    /// The platform said that a body has too many bytes. What it took before it takes again.
     fn too_many_bytes(&self, size: Size) {
         let mut state = self.state();
-        if state.taken.bytes < size.bytes / 8 * 7 {
-            let half = state.taken.bytes.max(size.bytes / 2);
-            state.most.bytes = state.most.bytes.min(half);
-        }
+        let half = state.taken.bytes.max(size.bytes / 2);
+        state.most.bytes = state.most.bytes.min(half);
     }
 
-    /// The platform said that a batch has too many messages; see
-    /// [`too_many_bytes`](Self::too_many_bytes).
+    /// The platform said that a batch has too many messages. What it took before it takes again.
     fn too_many_messages(&self, size: Size) {
         let mut state = self.state();
         let half = state.taken.messages.max(size.messages.div_ceil(2));
