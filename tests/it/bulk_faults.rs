@@ -664,6 +664,16 @@ async fn a_run_that_is_out_of_budget_waits_longer() {
     told.check(&ledger);
     assert_eq!((told.count("accepted"), sandbox.requests()), (10, 3));
     assert!(start.elapsed() >= Duration::from_millis(600));
+
+    // But no longer than the policy allows.
+    sandbox.answer_next(vec![Answer::TooManyRequests { retry_after: None }; 9]);
+    let policy = quick()
+        .max_delay(Duration::from_secs(50))
+        .max_elapsed(Duration::from_millis(100));
+    let start = Instant::now();
+    let told = Told::by(tens(&client).retry(policy).send(hellos(10)).unwrap()).await;
+    assert_eq!(told.count("refused"), 10);
+    assert!(start.elapsed() < Duration::from_secs(25));
 }
 
 #[tokio::test]
