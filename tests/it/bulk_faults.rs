@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use lon_batch::bulk::{Bulk, Fate, NotSentReason, Run, Stop, UnknownReason};
+use lon_batch::bulk::{Bulk, CancellationToken, Fate, NotSentReason, Run, Stop, UnknownReason};
 use lon_batch::mock::{Answer, Rejection};
 use lon_batch::reqwest::StatusCode;
 use lon_batch::reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -863,6 +863,26 @@ async fn cancelled_or_dropped_while_requests_are_on_their_way() {
     assert_eq!((counts.accepted, counts.taken), (30, 30));
     assert_eq!((ledger.total(), sandbox.requests()), (30, 3));
     assert!(matches!(progress.summary().stop, Some(Stop::Cancelled)));
+}
+
+#[tokio::test]
+async fn cancelled_while_a_batch_that_is_too_large_is_on_its_way() {
+    let ledger = Ledger::default();
+    let token = CancellationToken::new();
+    let cancelled = token.clone();
+    let (sandbox, _) = timed(&ledger, move |_| {
+        cancelled.cancel();
+        Answer::Error {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            code: ErrorCode::BulkLimitReached,
+        }
+    })
+    .await;
+    let client = sandbox.client().build().unwrap();
+    let run = tens(&client).cancel_with(&token).send(hellos(10)).unwrap();
+    let told = Told::by(run).await;
+    told.check(&ledger);
+    assert_eq!((told.count("not_sent"), sandbox.requests()), (10, 1));
 }
 
 #[tokio::test]
