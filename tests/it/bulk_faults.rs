@@ -934,22 +934,24 @@ async fn cancelled_or_dropped_while_a_batch_is_filled() {
         let ledger = Ledger::default();
         let sandbox = ledger.sandbox().start().await.unwrap();
         let client = sandbox.client().build().unwrap();
-        let mut run = tens(&client)
+        let token = CancellationToken::new();
+        let run = tens(&client)
             .max_wait(Duration::from_secs(600))
+            .cancel_with(&token)
             .send_stream(Three(0))
             .unwrap();
         let progress = run.progress();
-        tokio::select! {
-            biased;
-            outcome = run.next() => panic!("{outcome:?}"),
-            () = async {} => {}
+        // Another task asks the run, and waits for the stream.
+        let task = tokio::spawn(Told::by(run));
+        while progress.summary().counts.pending() < 3 {
+            tokio::task::yield_now().await;
         }
-        assert_eq!(progress.summary().counts.pending(), 3);
         if dropped {
-            drop(run);
+            task.abort();
+            assert!(task.await.is_err_and(|error| error.is_cancelled()));
         } else {
-            run.cancel();
-            let told = Told::by(run).await;
+            token.cancel();
+            let told = task.await.unwrap();
             told.check(&ledger);
             assert_eq!(told.count("not_sent"), 3);
         }
