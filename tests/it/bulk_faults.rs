@@ -951,7 +951,8 @@ async fn cancelled_or_dropped_while_a_batch_is_filled() {
             assert!(task.await.is_err_and(|error| error.is_cancelled()));
         } else {
             token.cancel();
-            let told = task.await.unwrap();
+            let woken = tokio::time::timeout(Duration::from_secs(30), task).await;
+            let told = woken.expect("it is woken").unwrap();
             told.check(&ledger);
             assert_eq!(told.count("not_sent"), 3);
         }
