@@ -611,6 +611,33 @@ async fn when_one_is_told_to_wait_all_wait() {
 }
 
 #[tokio::test]
+async fn a_429_makes_a_run_slower_for_a_while() {
+    let ledger = Ledger::default();
+    let (sandbox, times) = timed(&ledger, |number| match number {
+        30..33 => Answer::TooManyRequests { retry_after: None },
+        _ => Answer::Contract,
+    })
+    .await;
+    let client = sandbox.client().build().unwrap();
+    let run = bulk(&client)
+        .concurrency(1)
+        .max_messages_per_batch(1)
+        .max_rate(lon_batch::bulk::Rate::RequestsPerSecond(50.0))
+        .send(hellos(130))
+        .unwrap();
+    let told = Told::by(run).await;
+    told.check(&ledger);
+    assert_eq!(told.count("accepted"), 130);
+    let times = times.lock().unwrap();
+    // 50 a second, and after three halvings 6 and a little more.
+    let gap = times[34] - times[33];
+    assert!(gap >= Duration::from_millis(80), "{gap:?}");
+    // At 6 a second the hundred after that would take 16 seconds.
+    let rest = times[132] - times[33];
+    assert!(rest < Duration::from_secs(11), "{rest:?}");
+}
+
+#[tokio::test]
 async fn when_all_are_told_to_wait_none_is_lost() {
     for retry_after in [None, Some(1)] {
         let ledger = Ledger::default();
