@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use progenitor_client::Error as GeneratedError;
-use reqwest::Url;
 use reqwest::redirect::Policy;
+use reqwest::{StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use url::Host;
 
@@ -86,16 +86,19 @@ impl Client {
         let mut attempts = Attempts::new(&self.retry, &self.budget, batch.len());
         loop {
             attempts.start();
-            let result = self.attempt(body.clone()).await;
-            match attempts.after(result) {
+            let (status, result) = self.attempt(body.clone()).await;
+            match attempts.after(status, result) {
                 Next::Done(result) => return result,
                 Next::SendAgain { after } => tokio::time::sleep(after).await,
             }
         }
     }
 
-    /// One request with a body that was written beforehand.
-    pub(crate) async fn attempt(&self, body: Bytes) -> Result<BatchResponse, Error> {
+    /// One request with a body that was written beforehand, and the status of its answer.
+    pub(crate) async fn attempt(
+        &self,
+        body: Bytes,
+    ) -> (Option<StatusCode>, Result<BatchResponse, Error>) {
         let mut client = self.generated.clone();
         client.inner = self.generated.inner.with_body(body);
         // The generated code wants a request to write; its hook puts the body in the place of it.
@@ -105,7 +108,8 @@ impl Client {
             .await;
         let exchange = &client.inner;
         let seen = exchange.take_seen();
-        match result {
+        let status = seen.status;
+        let result = match result {
             Ok(response) if !response.says_nothing() => Ok(response.into_inner()),
             Ok(_) | Err(GeneratedError::InvalidResponsePayload(..)) => {
                 let body = seen.body.clone();
@@ -131,7 +135,8 @@ impl Client {
                 | GeneratedError::Custom(_)
                 | GeneratedError::ErrorResponse(_),
             ) => Err(not_made()),
-        }
+        };
+        (status, result)
     }
 
     /// The same client with another time-out for whole requests: `client.with_timeout(t).send(..)`

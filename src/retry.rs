@@ -267,7 +267,11 @@ impl<'a> Attempts<'a> {
     }
 
     /// What comes after a try that was started.
-    pub(crate) fn after(&mut self, result: Result<BatchResponse, Error>) -> Next {
+    pub(crate) fn after(
+        &mut self,
+        status: Option<StatusCode>,
+        result: Result<BatchResponse, Error>,
+    ) -> Next {
         self.made += 1;
         let spent = self
             .started
@@ -281,7 +285,7 @@ impl<'a> Attempts<'a> {
             }
             Decision::SendAgain { .. } | Decision::Return => None,
         };
-        self.tell(&result, delay);
+        self.tell(status, &result, delay);
         match delay {
             None => Next::Done(self.settle(result)),
             Some(after) => {
@@ -327,12 +331,14 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    fn tell(&self, result: &Result<BatchResponse, Error>, delay: Option<Duration>) {
+    fn tell(
+        &self,
+        status: Option<StatusCode>,
+        result: &Result<BatchResponse, Error>,
+        delay: Option<Duration>,
+    ) {
         let (attempt, messages) = (self.made, self.messages);
-        let (status, outcome) = match result {
-            Ok(_) => (Some(StatusCode::OK), "accepted"),
-            Err(error) => (error.status(), outcome(error)),
-        };
+        let outcome = result.as_ref().map_or_else(outcome, |_| "accepted");
         let status = status.map(|status| status.as_u16());
         if let Some(delay) = delay {
             let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);

@@ -309,9 +309,9 @@ impl Courier {
             delivery.attempts += 1;
             attempts.start();
             let went_out = Instant::now();
-            let result = self.client.attempt(body.clone()).await;
+            let (status, result) = self.client.attempt(body.clone()).await;
             self.note(&result, went_out);
-            match attempts.after(result) {
+            match attempts.after(status, result) {
                 Next::Done(result) => return (Some(result), attempts.may_have_been_sent_before()),
                 Next::SendAgain { after } => {
                     packet.set_on_the_wire(attempts.may_have_been_sent_before());

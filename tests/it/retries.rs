@@ -368,6 +368,12 @@ async fn tries_can_be_seen_and_nobody_in_them() {
     assert!(ours[1].contains(" DEBUG "), "{log}");
     let fields = "sent a batch attempt=2 messages=2 status=429 outcome=\"refused\"";
     assert!(ours[1].ends_with(fields), "{log}");
+    let taken = RawServer::answering(answer("202 Accepted", "", ACCEPTED)).await;
+    let client = client_of(taken.base_url()).build().unwrap();
+    client.send(&batch(&["a"])).await.unwrap();
+    let last = String::from_utf8(LOG.take()).unwrap();
+    let fields = "sent a batch attempt=1 messages=1 status=202 outcome=\"accepted\"";
+    assert!(last.contains(fields), "{last}");
     for hidden in ["order-1", "Jane", "Hello", "my-subaccount"] {
         assert!(!ours.concat().contains(hidden), "{log}");
     }
