@@ -1,6 +1,5 @@
 //! When a request is sent again, and after how long.
 
-use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -217,12 +216,6 @@ impl Budget {
         let per_second = policy.budget_per_second.min(1_000_000);
         let share = f32::from(u16::try_from(policy.budget_percent.min(1000)).unwrap_or(0)) / 100.0;
         Self(TpsBudget::new(WINDOW, per_second, share))
-    }
-}
-
-impl fmt::Debug for Budget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Budget")
     }
 }
 

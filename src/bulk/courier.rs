@@ -66,6 +66,16 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
+    /// Of a packet that is given up here: its messages are counted.
+    pub fn given_up(packet: &Packet) -> Self {
+        let fates = vec![Some(packet.given_up()); packet.len()];
+        packet.settle(fates.iter().flatten());
+        Self {
+            fates,
+            ..Self::default()
+        }
+    }
+
     /// One fate for all messages at these places.
     fn all(&mut self, places: &[usize], fate: Option<&Fate>) {
         for place in places {
@@ -382,9 +392,7 @@ impl Courier {
         }
         Some(Fate::Refused(error))
     }
-}
 
-impl Courier {
     /// One more batch of whose messages nothing is known.
     fn one_more_unknown(&self, error: Option<&Arc<Error>>) {
         let batches = self.unknown_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;

@@ -148,10 +148,15 @@ impl Run<'_> {
         let taken = self.fill(cx);
         self.courier.progress.take(self.filling.len() - before);
         ready!(taken);
+        Poll::Ready(self.filled())
+    }
+
+    /// What was taken and is not on its way yet, whether it is enough for a batch or not.
+    fn filled(&mut self) -> Option<Packet> {
         self.filling_since = None;
         let empty = self.packet();
         let packet = std::mem::replace(&mut self.filling, empty);
-        Poll::Ready((packet.len() > 0).then_some(packet))
+        (packet.len() > 0).then_some(packet)
     }
 
     /// Ready when what was taken is to be sent.
@@ -230,18 +235,15 @@ impl Run<'_> {
             Err(error) => error.id(),
         };
         let packet = self.packets.remove(&id)?;
-        let delivery = ended.map_or_else(
-            |_| {
-                let fate = packet.given_up();
-                let fates = vec![Some(fate); packet.len()];
-                packet.settle(fates.iter().flatten());
-                Delivery {
-                    fates,
-                    ..Delivery::default()
-                }
-            },
-            |(_, delivery)| delivery,
-        );
+        let delivery = match ended {
+            Ok((_, delivery)) => delivery,
+            Err(_) => Delivery::given_up(&packet),
+        };
+        self.tell(packet, delivery)
+    }
+
+    /// What became of a packet; `None` where all its messages go on in halves.
+    fn tell(&mut self, packet: Arc<Packet>, delivery: Delivery) -> Option<BatchOutcome> {
         let mut messages = Vec::with_capacity(delivery.fates.len());
         let mut open = Vec::new();
         for ((position, message), fate) in Packet::into_messages(packet).zip(delivery.fates) {
@@ -285,8 +287,12 @@ impl Run<'_> {
         }
     }
 
-    fn nothing_is_left(&self) -> bool {
-        self.input.is_none() && self.filling.len() == 0 && self.halves.is_empty()
+    /// Whether nothing is to be taken or sent, and nothing is on its way.
+    fn is_over(&self) -> bool {
+        self.input.is_none()
+            && self.filling.len() == 0
+            && self.halves.is_empty()
+            && self.tasks.is_empty()
     }
 
     fn only_bad_items(&mut self) -> BatchOutcome {
@@ -299,26 +305,9 @@ impl Run<'_> {
     /// Of a run that was stopped: messages that were taken and will not be sent.
     fn unsent(&mut self) -> Option<BatchOutcome> {
         self.close_input();
-        self.filling_since = None;
-        let packet = self.halves.pop_front().or_else(|| {
-            let empty = self.packet();
-            let packet = std::mem::replace(&mut self.filling, empty);
-            (packet.len() > 0).then_some(packet)
-        })?;
-        let fate = packet.given_up();
-        packet.settle(std::iter::repeat_n(&fate, packet.len()));
-        let messages = Packet::into_messages(Arc::new(packet));
-        Some(BatchOutcome {
-            messages: messages
-                .map(|(position, message)| MessageOutcome {
-                    position,
-                    message,
-                    fate: fate.clone(),
-                })
-                .collect(),
-            bad_items: std::mem::take(&mut self.bad_items),
-            ..BatchOutcome::default()
-        })
+        let packet = self.halves.pop_front().or_else(|| self.filled())?;
+        let delivery = Delivery::given_up(&packet);
+        self.tell(Arc::new(packet), delivery)
     }
 }
 
@@ -334,7 +323,7 @@ impl Stream for Run<'_> {
             // The future wakes this task when the run is stopped from elsewhere.
             let stopped = run.is_stopped() || run.stopped.as_mut().poll(cx).is_ready();
             if stopped {
-                if !(run.nothing_is_left() && run.tasks.is_empty()) {
+                if !run.is_over() {
                     run.courier.progress.stop(Stop::Cancelled);
                 }
                 if let Some(outcome) = run.unsent() {
@@ -368,7 +357,7 @@ impl Stream for Run<'_> {
             if !run.bad_items.is_empty() {
                 return Poll::Ready(Some(run.only_bad_items()));
             }
-            if stopped || run.nothing_is_left() {
+            if stopped || run.is_over() {
                 run.ended = true;
                 run.courier.progress.close();
                 return Poll::Ready(None);
@@ -381,7 +370,7 @@ impl Stream for Run<'_> {
 impl Drop for Run<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            if !(self.nothing_is_left() && self.tasks.is_empty()) {
+            if !self.is_over() {
                 self.courier.progress.stop(Stop::Cancelled);
             }
             self.courier.progress.close();
