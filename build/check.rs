@@ -16,7 +16,7 @@ pub const OPERATION_ID: &str = "sendLonBatch";
 const SUB_ACCOUNT_ID_PATTERN: &str = r"^[A-Za-z0-9\-._&]{3,50}$";
 
 /// Schemas that handwritten types of the crate stand for.
-pub const REPLACED: [(&str, &str); 8] = [
+pub const REPLACED: [(&str, &str); 12] = [
     ("SubAccountId", "crate::SubAccountId"),
     ("Recipient", "crate::Recipient"),
     ("SharedContent", "crate::SharedContent"),
@@ -25,6 +25,10 @@ pub const REPLACED: [(&str, &str); 8] = [
     ("MessageState", "crate::MessageState"),
     ("StatusDetail", "crate::StatusDetail"),
     ("ErrorCode", "crate::ErrorCode"),
+    ("Namespace", "crate::receipt::Namespace"),
+    ("EventType", "crate::receipt::EventType"),
+    ("Channel", "crate::receipt::Channel"),
+    ("ReceiptErrorCode", "crate::receipt::ReceiptErrorCode"),
 ];
 
 /// Formats of strings that handwritten types of the crate stand for.
@@ -35,7 +39,27 @@ pub const FORMATS: [(&str, &str); 3] = [
 ];
 
 /// Schemas whose values are open: each becomes an enum with a variant for unknown values.
-pub const OPEN: [&str; 4] = ["Icon", "MessageState", "StatusDetail", "ErrorCode"];
+pub const OPEN: [&str; 8] = [
+    "Icon",
+    "MessageState",
+    "StatusDetail",
+    "ErrorCode",
+    "Namespace",
+    "EventType",
+    "Channel",
+    "ReceiptErrorCode",
+];
+
+/// The schema of what the platform posts to a callback URL.
+pub const RECEIPT: &str = "DeliveryReceipt";
+
+/// Without these a receipt says nothing about a message; nothing else of it has to be there.
+const RECEIPT_REQUIRES: [(&str, &str); 4] = [
+    (RECEIPT, "payload"),
+    ("ReceiptPayload", "umid"),
+    ("ReceiptPayload", "status"),
+    ("ReceiptStatus", "state"),
+];
 
 pub fn check(spec: &Spec) -> Result<(), SpecError> {
     version(spec)?;
@@ -45,7 +69,12 @@ pub fn check(spec: &Spec) -> Result<(), SpecError> {
     servers(spec)?;
     mapped(spec)?;
     limits(spec)?;
-    response_is_open(spec, &schema_pointer("BatchResponse"), &mut HashSet::new())
+    callback(spec)?;
+    let mut seen = HashSet::new();
+    for name in ["BatchResponse", RECEIPT] {
+        response_is_open(spec, &schema_pointer(name), &mut seen)?;
+    }
+    Ok(())
 }
 
 fn version(spec: &Spec) -> Result<(), SpecError> {
@@ -231,6 +260,26 @@ fn operation(spec: &Spec) -> Result<(), SpecError> {
     Ok(())
 }
 
+/// What the platform posts to a callback URL is the receipt that the crate reads.
+fn callback(spec: &Spec) -> Result<(), SpecError> {
+    let pointer = format!("{OPERATION}/callbacks");
+    let callbacks = spec.at(&pointer, "the platform posts receipts to it")?;
+    for (name, expressions) in object(spec, &pointer, callbacks)? {
+        let at = format!("{pointer}/{}", escape(name));
+        for expression in object(spec, &at, expressions)?.keys() {
+            let schema = format!(
+                "{at}/{}/post/requestBody/content/application~1json/schema/$ref",
+                escape(expression)
+            );
+            let wanted = format!("#/components/schemas/{RECEIPT}");
+            if spec.at(&schema, "the crate reads what is posted")? != wanted.as_str() {
+                return Err(spec.error(&schema, &format!("has to be `{wanted}`")));
+            }
+        }
+    }
+    Ok(())
+}
+
 fn servers(spec: &Spec) -> Result<(), SpecError> {
     let servers = spec
         .at("/servers", "the regions are made of it")?
@@ -290,6 +339,13 @@ fn mapped(spec: &Spec) -> Result<(), SpecError> {
     for name in OPEN {
         known_values(spec, name)?;
     }
+    for (schema, member) in RECEIPT_REQUIRES {
+        let pointer = schema_pointer(schema);
+        if !is_required(spec.at(&pointer, "a receipt is made of it")?, member) {
+            let rule = format!("has to require `{member}`, without which a receipt says nothing");
+            return Err(spec.error(&pointer, &rule));
+        }
+    }
     for (name, members) in [
         ("BatchRequest", &["messages"][..]),
         ("Message", &["user", "content"]),
@@ -328,6 +384,14 @@ pub fn known_values(spec: &Spec, name: &str) -> Result<Vec<KnownValue>, SpecErro
         return Err(spec.error(&pointer, "has to be a list of at least one value"));
     };
     let wanted = schema.get("type").and_then(Value::as_str);
+    let ignores_case = match schema.get("x-ignore-case") {
+        None => false,
+        Some(Value::Bool(ignores)) if wanted == Some("string") => *ignores,
+        Some(_) => {
+            let pointer = format!("{}/x-ignore-case", schema_pointer(name));
+            return Err(spec.error(&pointer, "has to be true or false, of a list of texts"));
+        }
+    };
     let mut seen = HashSet::new();
     list.iter()
         .enumerate()
@@ -359,7 +423,11 @@ pub fn known_values(spec: &Spec, name: &str) -> Result<Vec<KnownValue>, SpecErro
                 let rule = format!("`{variant}` cannot be the name of a variant");
                 return Err(spec.error(&at, &rule));
             }
-            if !seen.insert(variant.clone()) || !seen.insert(value.to_string()) {
+            let mut text = value.to_string();
+            if ignores_case {
+                text.make_ascii_lowercase();
+            }
+            if !seen.insert(variant.clone()) || !seen.insert(text) {
                 return Err(spec.error(&at, "is listed twice"));
             }
             let description = entry.get("description").and_then(Value::as_str);
@@ -428,7 +496,8 @@ fn response_is_open(
             let at = format!("{pointer}/properties/{}", escape(name));
             let lenient = member.get("nullable") == Some(&Value::Bool(true))
                 || (member.get("$ref").is_some() && !is_required(schema, name));
-            if !lenient {
+            let owner = pointer.rsplit('/').next().unwrap_or_default();
+            if !lenient && !RECEIPT_REQUIRES.contains(&(owner, name.as_str())) {
                 return Err(spec.error(&at, "a member of a response has to be nullable"));
             }
             let format = member.get("format").and_then(Value::as_str);

@@ -5,7 +5,7 @@ use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::quote;
 use serde_json::Value;
 
-use crate::check::{OPEN, REPLACED, is_required, known_values};
+use crate::check::{OPEN, RECEIPT, REPLACED, is_required, known_values};
 use crate::generate::pretty;
 use crate::spec::{Spec, SpecError, escape, schema_pointer};
 
@@ -18,6 +18,7 @@ pub fn tables(spec: &Spec) -> Result<String, SpecError> {
         .collect::<Result<Vec<_>, _>>()?;
     let request = shape(spec, &schema_pointer("BatchRequest"), Side::Request, 0)?;
     let result = shape(spec, &schema_pointer("MessageResult"), Side::Response, 0)?;
+    let receipt = shape(spec, &schema_pointer(RECEIPT), Side::Response, 0)?;
     let mut checks = Vec::new();
     check_impls(spec, "BatchRequest", &mut Vec::new(), &mut checks)?;
     pretty(
@@ -28,6 +29,7 @@ pub fn tables(spec: &Spec) -> Result<String, SpecError> {
             #(#open)*
             pub(crate) static BATCH_REQUEST: crate::shape::Shape = #request;
             pub(crate) static MESSAGE_RESULT: crate::shape::Shape = #result;
+            pub(crate) static DELIVERY_RECEIPT: crate::shape::Shape = #receipt;
             #(#checks)*
         },
     )
@@ -82,7 +84,11 @@ fn regions(spec: &Spec) -> Result<TokenStream, SpecError> {
 fn open_enum(spec: &Spec, name: &str) -> Result<TokenStream, SpecError> {
     let values = known_values(spec, name)?;
     let schema = spec.at(&schema_pointer(name), "it is an open list")?;
-    let doc = format!(" {}", schema["description"].as_str().unwrap_or(name));
+    let mut doc = format!(" {}", schema["description"].as_str().unwrap_or(name));
+    let ignores_case = schema["x-ignore-case"] == true;
+    if ignores_case {
+        doc.push_str(" The case of its ASCII letters does not matter.");
+    }
     let variants = values.iter().map(|known| {
         let variant = ident(&known.variant);
         let mut doc = format!(" {}", known.description);
@@ -100,13 +106,15 @@ fn open_enum(spec: &Spec, name: &str) -> Result<TokenStream, SpecError> {
             quote! { #[doc = #doc] #variant = #value; }
         }
     });
-    let make = if schema["type"] == "integer" {
-        quote! { crate::open::open_number }
-    } else {
-        quote! { crate::open::open_text }
-    };
     let name = ident(name);
-    Ok(quote! { #make! { #[doc = #doc] #name { #(#variants)* } } })
+    let (make, case) = if schema["type"] == "integer" {
+        (quote! { crate::open::open_number }, quote! {})
+    } else if ignores_case {
+        (quote! { crate::open::open_text }, quote! { ignoring_case })
+    } else {
+        (quote! { crate::open::open_text }, quote! { exact })
+    };
+    Ok(quote! { #make! { #case #[doc = #doc] #name { #(#variants)* } } })
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -145,7 +153,8 @@ fn shape(spec: &Spec, pointer: &str, side: Side, depth: usize) -> Result<TokenSt
         "object" => {
             let mut members = Vec::new();
             for name in properties(schema) {
-                let required = side == Side::Request && is_required(schema, name);
+                let nullable = schema["properties"][name]["nullable"] == true;
+                let required = is_required(schema, name) && !nullable;
                 let below = format!("{pointer}/properties/{}", escape(name));
                 let shape = shape(spec, &below, side, depth + 1)?;
                 members.push(quote! {

@@ -15,6 +15,7 @@ pub mod mock;
 mod msisdn;
 mod open;
 mod problem;
+pub mod receipt;
 mod received;
 mod recipient;
 mod region;

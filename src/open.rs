@@ -2,8 +2,34 @@
 //!
 //! The build fills in the values from the spec.
 
+/// Texts that are the same only if every letter is.
+pub(crate) mod exact {
+    use std::hash::{Hash, Hasher};
+
+    pub(crate) fn is_same(one: &str, other: &str) -> bool {
+        one == other
+    }
+
+    pub(crate) fn hash(text: &str, state: &mut impl Hasher) {
+        text.hash(state);
+    }
+}
+
+/// Texts that are the same whatever the case of their letters.
+pub(crate) mod ignoring_case {
+    use std::hash::{Hash, Hasher};
+
+    pub(crate) fn is_same(one: &str, other: &str) -> bool {
+        one.eq_ignore_ascii_case(other)
+    }
+
+    pub(crate) fn hash(text: &str, state: &mut impl Hasher) {
+        text.to_ascii_lowercase().hash(state);
+    }
+}
+
 macro_rules! open_text {
-    (#[$doc:meta] $name:ident { $(#[$about:meta] $variant:ident = $text:literal;)+ }) => {
+    ($case:ident #[$doc:meta] $name:ident { $(#[$about:meta] $variant:ident = $text:literal;)+ }) => {
         #[$doc]
         ///
         /// The list is open: a value that the spec does not list is `Other`, keeps its text and
@@ -31,10 +57,10 @@ macro_rules! open_text {
 
         impl From<&str> for $name {
             fn from(text: &str) -> Self {
-                match text {
-                    $($text => Self::$variant,)+
-                    _ => Self::Other(text.into()),
-                }
+                $(if crate::open::$case::is_same(text, $text) {
+                    return Self::$variant;
+                })+
+                Self::Other(text.into())
             }
         }
 
@@ -50,14 +76,14 @@ macro_rules! open_text {
             }
         }
 
-        crate::open::open_text_traits! { $name }
+        crate::open::open_text_traits! { $case $name }
     };
 }
 pub(crate) use open_text;
 
 /// What an open list of texts has in common with every other.
 macro_rules! open_text_traits {
-    ($name:ident) => {
+    ($case:ident $name:ident) => {
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.pad(self.as_str())
@@ -74,7 +100,7 @@ macro_rules! open_text_traits {
 
         impl PartialEq for $name {
             fn eq(&self, other: &Self) -> bool {
-                self.as_str() == other.as_str()
+                crate::open::$case::is_same(self.as_str(), other.as_str())
             }
         }
 
@@ -82,7 +108,7 @@ macro_rules! open_text_traits {
 
         impl std::hash::Hash for $name {
             fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-                self.as_str().hash(state);
+                crate::open::$case::hash(self.as_str(), state);
             }
         }
 

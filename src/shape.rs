@@ -70,13 +70,12 @@ impl Shape {
                 return true;
             }
             (Self::Object(members), Value::Object(object)) => {
-                prune_members(members, object, checker);
+                prune_members(*members, object, checker);
                 prune_unknown(members, object, checker);
                 return true;
             }
             (Self::OpenObject(members), Value::Object(object)) => {
-                prune_members(members, object, checker);
-                return true;
+                return prune_open(members, object, checker);
             }
             _ => Rule::Type {
                 found: type_of(value),
@@ -99,7 +98,7 @@ impl Shape {
 }
 
 fn prune_members(
-    members: &'static [Member],
+    members: impl IntoIterator<Item = &'static Member>,
     object: &mut Map<String, Value>,
     checker: &mut Checker<'_>,
 ) {
@@ -117,6 +116,21 @@ fn prune_members(
             }
         }
     }
+}
+
+/// Takes out members that cannot be read, and tells whether every one is left that has to be there.
+/// Only the lack of those is a problem.
+fn prune_open(
+    members: &'static [Member],
+    object: &mut Map<String, Value>,
+    checker: &mut Checker<'_>,
+) -> bool {
+    let (required, optional): (Vec<_>, Vec<_>) = members.iter().partition(|it| it.required);
+    prune_members(optional, object, &mut Checker::default());
+    prune_members(required.iter().copied(), object, checker);
+    required
+        .iter()
+        .all(|it| object.get(it.name).is_some_and(|value| !value.is_null()))
 }
 
 fn prune_unknown(
@@ -145,7 +159,7 @@ fn shown(name: &str) -> &str {
     if is_name { name } else { "(a member)" }
 }
 
-fn type_of(value: &Value) -> &'static str {
+pub(crate) fn type_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "true or false",

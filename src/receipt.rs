@@ -1,0 +1,13 @@
+//! Delivery receipts: what became of a message after the platform took it.
+//!
+//! The platform posts a receipt for each change of a message's state to the
+//! [`dlrCallbackUrl`](crate::Message::dlr_callback_url) of the message, or else to the callback URL
+//! of the account. [`Event::from_json`] reads what is posted.
+
+mod event;
+mod stage;
+
+pub use crate::generated::tables::{Channel, EventType, Namespace, ReceiptErrorCode};
+pub use crate::generated::types::{DeliveryReceipt, ReceiptPayload, ReceiptStatus, ReceiptUser};
+pub use event::{Event, EventProblem, MAX_EVENT_BYTES, OtherEvent, UnreadableEvent};
+pub use stage::Stage;

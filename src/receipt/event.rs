@@ -1,0 +1,374 @@
+//! From the bytes that the platform posts to an event.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
+
+use super::{Channel, DeliveryReceipt, EventType, Namespace, ReceiptErrorCode, Stage};
+use crate::check::Checker;
+use crate::generated::tables::DELIVERY_RECEIPT;
+use crate::problem::{Problem, Rule};
+use crate::shape::type_of;
+use crate::{MessageState, OpaqueId, ReceivedText, StatusDetail, Timestamp};
+
+/// Bytes of an event that are read. A receipt has some 600.
+pub const MAX_EVENT_BYTES: usize = 256 * 1024;
+
+/// Bytes that are kept of what cannot be read.
+const KEPT: usize = 64 * 1024;
+
+/// What the platform posted to a callback URL.
+///
+/// One URL gets everything: receipts of all channels, messages from users, events of the account.
+/// Every one of them is to be answered with a 2xx: after an error the platform posts it four more
+/// times.
+///
+/// `Display` writes what it is in a line for a log, without phone numbers.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A receipt of a LON message.
+    Receipt(Box<DeliveryReceipt>),
+    /// A receipt of a message of another channel, or one that does not tell its channel. That of
+    /// an SMS fallback may be one; it is not documented under which channel those come.
+    OtherChannel(Box<DeliveryReceipt>),
+    /// A receipt in the old flat format, which has no payload and is not read. The owner of the
+    /// account has to delete the old webhook and to make a new one, as the platform's
+    /// [guide](https://developer.8x8.com/connect/docs/webhook-migration-guide) tells.
+    OldFormat(OtherEvent),
+    /// Another event: a message from a user, an event of the account, or one that this crate does
+    /// not know.
+    Other(OtherEvent),
+}
+
+/// An event that is no receipt, as it came.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct OtherEvent {
+    /// The product that it comes from.
+    pub namespace: Option<Namespace>,
+    /// What it is about.
+    pub event_type: Option<EventType>,
+    /// The whole of it, a JSON object. It may have phone numbers and messages of users in it.
+    pub body: Bytes,
+}
+
+/// What was posted cannot be read.
+///
+/// Neither `Display` nor `Debug` has anything of the body in it.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[error("what was posted cannot be read: {problem}")]
+pub struct UnreadableEvent {
+    problem: EventProblem,
+    body: Bytes,
+}
+
+/// Why what was posted cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EventProblem {
+    /// It is larger than [`MAX_EVENT_BYTES`].
+    #[error("{found} bytes, at most {max}")]
+    TooLarge {
+        /// How many bytes it has.
+        found: usize,
+        /// How many it may have.
+        max: usize,
+    },
+    /// It is not JSON.
+    #[error("it is not JSON, line {line}, column {column}")]
+    NotJson {
+        /// Counted from 1.
+        line: usize,
+        /// Counted from 1.
+        column: usize,
+    },
+    /// It is JSON that cannot be taken in: nested deeper than 128 levels, a number that is too
+    /// large, a text with half of a character.
+    #[error(
+        "it is JSON nested too deep, or with a number or a character that there is not, line {line}, column {column}"
+    )]
+    BeyondLimits {
+        /// Counted from 1.
+        line: usize,
+        /// Counted from 1.
+        column: usize,
+    },
+    /// It is JSON and no object.
+    #[error("{found} where an object is due")]
+    NotAnObject {
+        /// What it is.
+        found: &'static str,
+    },
+    /// It is a receipt that lacks what no receipt can do without, or has it in another type: the
+    /// umid, the status or its state. The place is that in the JSON, as `payload.umid`.
+    #[error("a delivery receipt without what it needs: {0}")]
+    Receipt(Problem),
+}
+
+impl Event {
+    /// Reads what the platform posted: the body of the request, whole.
+    ///
+    /// A receipt is read whatever version it has and whatever else is in it: unknown members and
+    /// values, nulls, odd details. Members of another type than they should have are left out, but
+    /// for those that it cannot do without.
+    ///
+    /// # Errors
+    /// It is too large, not JSON, no object, or a receipt without a umid, a status or its state.
+    pub fn from_json(body: &[u8]) -> Result<Self, UnreadableEvent> {
+        Self::read(body).map_err(|problem| UnreadableEvent {
+            problem,
+            body: Bytes::copy_from_slice(&body[..body.len().min(KEPT)]),
+        })
+    }
+
+    fn read(body: &[u8]) -> Result<Self, EventProblem> {
+        if body.len() > MAX_EVENT_BYTES {
+            return Err(EventProblem::TooLarge {
+                found: body.len(),
+                max: MAX_EVENT_BYTES,
+            });
+        }
+        let mut value = match serde_json::from_slice(body) {
+            Ok(value @ Value::Object(_)) => value,
+            Ok(other) => {
+                let found = type_of(&other);
+                return Err(EventProblem::NotAnObject { found });
+            }
+            Err(error) => return Err(not_read(body, &error)),
+        };
+        if is_receipt(&value) {
+            return read_receipt(&mut value).map_err(EventProblem::Receipt);
+        }
+        let event = OtherEvent {
+            namespace: text(&value, "namespace").map(Into::into),
+            event_type: text(&value, "eventType").map(Into::into),
+            body: Bytes::copy_from_slice(body),
+        };
+        Ok(if is_old_format(&value) {
+            Self::OldFormat(event)
+        } else {
+            Self::Other(event)
+        })
+    }
+
+    /// The receipt, of whichever channel.
+    pub fn receipt(&self) -> Option<&DeliveryReceipt> {
+        match self {
+            Self::Receipt(receipt) | Self::OtherChannel(receipt) => Some(receipt),
+            Self::OldFormat(_) | Self::Other(_) => None,
+        }
+    }
+}
+
+/// What is wrong with a body that serde does not take. JSON itself knows no depth and no largest
+/// number.
+fn not_read(body: &[u8], error: &serde_json::Error) -> EventProblem {
+    let (line, column) = (error.line(), error.column());
+    let is_json = std::str::from_utf8(body)
+        .is_ok_and(|body| serde_json::from_str::<IgnoredAny>(body).is_ok());
+    if is_json {
+        EventProblem::BeyondLimits { line, column }
+    } else {
+        EventProblem::NotJson { line, column }
+    }
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
+    value.get(name)?.as_str()
+}
+
+/// Whether an event says that it is a receipt, or says nothing and looks like one.
+fn is_receipt(value: &Value) -> bool {
+    match text(value, "eventType") {
+        Some(event_type) => EventType::from(event_type) == EventType::OutboundMessageStatusChanged,
+        None => value.get("payload").is_some_and(|payload| {
+            payload.get("umid").is_some() && payload.get("status").is_some()
+        }),
+    }
+}
+
+/// The old format has the members of the payload at the top.
+fn is_old_format(value: &Value) -> bool {
+    let has = |wanted: &str| {
+        let mut names = value.as_object().into_iter().flat_map(Map::keys);
+        names.any(|name| name.eq_ignore_ascii_case(wanted))
+    };
+    has("umid") && has("status") && !has("payload") && !has("namespace")
+}
+
+fn read_receipt(value: &mut Value) -> Result<Event, Problem> {
+    let mut checker = Checker::default();
+    let is_whole = DELIVERY_RECEIPT.prune(value, &mut checker);
+    // An empty umid would be that of every message without one.
+    for place in ["payload.umid", "payload.status.state"] {
+        let pointer = format!("/{}", place.replace('.', "/"));
+        if value.pointer(&pointer).and_then(Value::as_str) == Some("") {
+            return Err(Problem::new(place, Rule::Missing));
+        }
+    }
+    let receipt = match serde_json::from_value::<DeliveryReceipt>(value.take()) {
+        Ok(receipt) if is_whole => Box::new(receipt),
+        _ => {
+            let mut problems = checker.into_problems().into_iter();
+            let unnamed = || Problem::new("payload", Rule::Missing);
+            return Err(problems.next().unwrap_or_else(unnamed));
+        }
+    };
+    Ok(if receipt.is_lon() {
+        Event::Receipt(receipt)
+    } else {
+        Event::OtherChannel(receipt)
+    })
+}
+
+impl DeliveryReceipt {
+    /// Whether the message is a LON message, by its channel.
+    pub fn is_lon(&self) -> bool {
+        self.payload.channel == Some(Channel::LineNotification)
+    }
+
+    /// The id that the platform gave to the message.
+    pub fn umid(&self) -> &OpaqueId {
+        &self.payload.umid
+    }
+
+    /// The clientMessageId of the request; `None` where it is missing or empty.
+    pub fn client_message_id(&self) -> Option<&str> {
+        let id = self.payload.client_message_id.as_ref()?.as_str();
+        (!id.is_empty()).then_some(id)
+    }
+
+    /// The clientBatchId of the request; `None` where it is missing or empty.
+    pub fn client_batch_id(&self) -> Option<&str> {
+        let id = self.payload.client_batch_id.as_ref()?.as_str();
+        (!id.is_empty()).then_some(id)
+    }
+
+    /// The state of the message.
+    pub fn state(&self) -> &MessageState {
+        &self.payload.status.state
+    }
+
+    /// How far the message has come, by its state.
+    pub fn stage(&self) -> Stage {
+        self.state().stage()
+    }
+
+    /// What the state says more precisely.
+    pub fn detail(&self) -> Option<&StatusDetail> {
+        self.payload.status.detail.as_ref()
+    }
+
+    /// When the state was observed, by the platform's clock.
+    pub fn timestamp(&self) -> Option<&Timestamp> {
+        self.payload.status.timestamp.as_ref()
+    }
+
+    /// Why the message was not delivered; 0 stands for none.
+    pub fn error_code(&self) -> Option<ReceiptErrorCode> {
+        let code = self.payload.status.error_code?;
+        (code != ReceiptErrorCode::NoError).then_some(code)
+    }
+
+    /// Why the message was not delivered, in the platform's words or else in this crate's words
+    /// for the code. The platform's may have a phone number in them.
+    pub fn reason(&self) -> Option<&str> {
+        let told = self.payload.status.error_message.as_ref();
+        told.map(ReceivedText::as_str)
+            .filter(|text| !text.trim().is_empty())
+            .or_else(|| self.error_code()?.reason())
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let receipt = |f: &mut fmt::Formatter<'_>, receipt: &DeliveryReceipt| {
+            let umid = receipt.umid().without_numbers();
+            write!(f, "{umid} is {:?}", receipt.state())?;
+            match receipt.error_code() {
+                Some(code) => write!(f, ", receipt code {code}"),
+                None => Ok(()),
+            }
+        };
+        match self {
+            Self::Receipt(lon) => {
+                f.write_str("delivery receipt: ")?;
+                receipt(f, lon)
+            }
+            Self::OtherChannel(other) => {
+                match &other.payload.channel {
+                    Some(channel) => write!(f, "delivery receipt of channel {channel:?}: ")?,
+                    None => f.write_str("delivery receipt without a channel: ")?,
+                }
+                receipt(f, other)
+            }
+            Self::OldFormat(_) => f.write_str(
+                "delivery receipt in the old flat format, which is not read: the owner of the \
+                 account has to delete the old webhook and make a new one, see \
+                 https://developer.8x8.com/connect/docs/webhook-migration-guide",
+            ),
+            Self::Other(event) => {
+                f.write_str("event that is no delivery receipt: ")?;
+                match (&event.namespace, &event.event_type) {
+                    (Some(namespace), Some(kind)) => write!(f, "{namespace:?}, {kind:?}"),
+                    (None, Some(kind)) => write!(f, "{kind:?}"),
+                    (Some(namespace), None) => write!(f, "{namespace:?}, of no type"),
+                    (None, None) => f.write_str("of no type"),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for OtherEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OtherEvent")
+            .field("namespace", &self.namespace)
+            .field("event_type", &self.event_type)
+            .field("body", &format_args!("{} bytes", self.body.len()))
+            .finish()
+    }
+}
+
+impl UnreadableEvent {
+    /// Why it cannot be read.
+    pub fn problem(&self) -> &EventProblem {
+        &self.problem
+    }
+
+    /// The place of what is missing or of another type, as `payload.umid`, where it is a receipt.
+    pub fn field(&self) -> Option<&str> {
+        match &self.problem {
+            EventProblem::Receipt(problem) => Some(&problem.path),
+            _ => None,
+        }
+    }
+
+    /// What was posted, its first 64 KiB. It may have phone numbers in it.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// How to answer it: 400 where it is not JSON, 413 where it is too large, else 200, since
+    /// posting it again would not mend it.
+    pub fn status(&self) -> StatusCode {
+        match self.problem {
+            EventProblem::NotJson { .. } => StatusCode::BAD_REQUEST,
+            EventProblem::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            _ => StatusCode::OK,
+        }
+    }
+}
+
+impl fmt::Debug for UnreadableEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnreadableEvent")
+            .field("problem", &self.problem)
+            .field("body", &format_args!("{} bytes", self.body.len()))
+            .finish()
+    }
+}
