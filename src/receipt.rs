@@ -4,10 +4,17 @@
 //! [`dlrCallbackUrl`](crate::Message::dlr_callback_url) of the message, or else to the callback URL
 //! of the account. [`Event::from_json`] reads what is posted.
 
+mod change;
 mod event;
+mod row;
 mod stage;
+mod tracked;
+mod tracker;
 
 pub use crate::generated::tables::{Channel, EventType, Namespace, ReceiptErrorCode};
 pub use crate::generated::types::{DeliveryReceipt, ReceiptPayload, ReceiptStatus, ReceiptUser};
+pub use change::{Change, Code};
 pub use event::{Event, EventProblem, MAX_EVENT_BYTES, OtherEvent, UnreadableEvent};
 pub use stage::Stage;
+pub use tracked::{Counts, TrackedMessage};
+pub use tracker::{Effect, MessageTracker};

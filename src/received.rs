@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, NaiveDateTime};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use smol_str::SmolStr;
 
@@ -138,15 +138,17 @@ impl Timestamp {
         }
     }
 
+    pub(crate) fn to_date_time(&self) -> Option<DateTime<Utc>> {
+        let moment = DateTime::parse_from_rfc3339(&self.0).map(|time| time.to_utc());
+        let naive = || NaiveDateTime::parse_from_str(&self.0, "%Y-%m-%dT%H:%M:%S%.f");
+        moment.or_else(|_| naive().map(|time| time.and_utc())).ok()
+    }
+
     /// The moment, to the nanosecond; `None` where the text is no date and time in ISO 8601 form,
     /// or one that the clock of the system does not know.
     /// A time without an offset is taken as UTC.
     pub fn to_system_time(&self) -> Option<SystemTime> {
-        let moment = DateTime::parse_from_rfc3339(&self.0).map(|time| time.to_utc());
-        let naive = || NaiveDateTime::parse_from_str(&self.0, "%Y-%m-%dT%H:%M:%S%.f");
-        let moment = moment
-            .or_else(|_| naive().map(|time| time.and_utc()))
-            .ok()?;
+        let moment = self.to_date_time()?;
         // The clock of some systems begins or ends nearer than the calendar does.
         let seconds = Duration::from_secs(moment.timestamp().unsigned_abs());
         let second = if moment.timestamp() < 0 {

@@ -25,3 +25,4 @@ mod sandbox;
 mod schema;
 mod spec;
 mod support;
+mod tracking;

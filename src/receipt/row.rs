@@ -1,0 +1,88 @@
+//! What is kept of a message, in little memory.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+
+use smol_str::SmolStr;
+
+use super::change::Changes;
+
+/// What was told of one umid, or of one clientMessageId without a umid.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) umid: Umid,
+    /// Empty where it is not known.
+    pub(super) client_message_id: SmolStr,
+    /// Whether anything told that it is a LON message.
+    pub(super) is_lon: bool,
+    pub(super) changes: Changes,
+}
+
+/// A umid in little memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Umid {
+    NotKnown,
+    /// In the usual shape of a UUID, in lower case.
+    Uuid([u8; 16]),
+    Text(Box<str>),
+}
+
+impl Row {
+    /// Whether it is what the platform gave a umid to, and no receipt of another channel.
+    pub(super) fn is_by_umid(&self) -> bool {
+        self.is_lon && self.umid != Umid::NotKnown
+    }
+}
+
+impl Umid {
+    pub(super) fn hash(&self, hasher: &RandomState) -> u64 {
+        match self {
+            Self::NotKnown => 0,
+            Self::Uuid(bytes) => hasher.hash_one(bytes),
+            Self::Text(text) => hasher.hash_one(text),
+        }
+    }
+}
+
+impl From<&str> for Umid {
+    fn from(text: &str) -> Self {
+        if text.is_empty() {
+            return Self::NotKnown;
+        }
+        uuid(text).map_or_else(|| Self::Text(text.into()), Self::Uuid)
+    }
+}
+
+/// The bytes of a UUID in its usual shape, in lower case, so that it can be written as it was.
+fn uuid(text: &str) -> Option<[u8; 16]> {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let groups = text.split('-').map(str::len);
+    if !groups.eq([8, 4, 4, 4, 12]) || !text.bytes().all(|byte| byte == b'-' || is_digit(byte)) {
+        return None;
+    }
+    let digits = text.replace('-', "");
+    u128::from_str_radix(&digits, 16)
+        .ok()
+        .map(u128::to_be_bytes)
+}
+
+impl fmt::Display for Umid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotKnown => Ok(()),
+            Self::Text(text) => f.write_str(text),
+            Self::Uuid(bytes) => {
+                let digits = format!("{:032x}", u128::from_be_bytes(*bytes));
+                let group = |from: usize, to: usize| &digits[from..to];
+                let groups = [
+                    group(0, 8),
+                    group(8, 12),
+                    group(12, 16),
+                    group(16, 20),
+                    group(20, 32),
+                ];
+                f.write_str(&groups.join("-"))
+            }
+        }
+    }
+}

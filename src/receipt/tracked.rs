@@ -1,0 +1,162 @@
+//! What a tracker tells of its messages.
+
+use std::fmt;
+
+use super::change::Changes;
+use super::row::{Row, Umid};
+use super::{Change, MessageTracker, Stage};
+use crate::{OpaqueId, ReceivedText};
+
+/// A message and all that is known of it.
+#[derive(Clone, Copy)]
+pub struct TrackedMessage<'a> {
+    pub(super) tracker: &'a MessageTracker,
+    pub(super) row: &'a Row,
+}
+
+/// How many messages are in which stage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// In [`Stage::Unknown`]: they may have been sent.
+    pub unknown: u64,
+    /// In [`Stage::Accepted`].
+    pub accepted: u64,
+    /// In [`Stage::Sent`].
+    pub sent: u64,
+    /// In [`Stage::Rejected`].
+    pub rejected: u64,
+    /// In [`Stage::Undelivered`].
+    pub undelivered: u64,
+    /// In [`Stage::Delivered`].
+    pub delivered: u64,
+    /// Those with final states that contradict each other.
+    pub contradictory: u64,
+    /// Those that the platform took although it had taken another with the same clientMessageId.
+    pub taken_again: u64,
+}
+
+impl<'a> TrackedMessage<'a> {
+    /// The id that the platform gave to it; `None` while it is not known.
+    pub fn umid(&self) -> Option<OpaqueId> {
+        (self.row.umid != Umid::NotKnown).then(|| self.row.umid.to_string().into())
+    }
+
+    /// Its clientMessageId, where it has one that is known.
+    pub fn client_message_id(&self) -> Option<&'a str> {
+        let id = self.row.client_message_id.as_str();
+        (!id.is_empty()).then_some(id)
+    }
+
+    /// How far it has come.
+    pub fn stage(&self) -> Stage {
+        self.stages().max().unwrap_or_default()
+    }
+
+    /// The change that is shown, with the state, its detail, its time and why; `None` where
+    /// nothing was told.
+    pub fn current(&self) -> Option<Change> {
+        self.history().into_iter().max_by(Change::in_weight)
+    }
+
+    /// Everything that was told of it, each change once, the oldest first by the platform's clock.
+    pub fn history(&self) -> Vec<Change> {
+        let mut all = Changes::default();
+        for change in self.rows().flat_map(|row| row.changes.iter()) {
+            all.add(change);
+        }
+        let mut history: Vec<_> = all.iter().collect();
+        history.sort_by(Change::in_time);
+        history
+    }
+
+    /// Whether it was told to be in several stages of which each is final.
+    pub fn is_contradictory(&self) -> bool {
+        let mut last = None;
+        let mut finals = self.stages().filter(|stage| stage.is_final());
+        finals.any(|stage| last.replace(stage).is_some_and(|it| it != stage))
+    }
+
+    /// How many messages with its clientMessageId the platform took and did not reject. More than
+    /// one, where ids are not used again, means that it was sent twice.
+    pub fn times_taken(&self) -> usize {
+        let same = self
+            .tracker
+            .rows_with_client_id(&self.row.client_message_id);
+        same.filter(|row| self.tracker.took(row)).count()
+    }
+
+    /// Whether the platform took it, and has another with its clientMessageId that counts before.
+    pub(super) fn is_taken_again(&self) -> bool {
+        let same = self
+            .tracker
+            .rows_with_client_id(&self.row.client_message_id);
+        let mut taken = same.filter(|row| self.tracker.took(row));
+        self.tracker.took(self.row) && taken.any(|row| std::ptr::from_ref(row) < self.row)
+    }
+
+    /// What belongs to it: its own row, and what is known by its clientMessageId alone.
+    pub(super) fn rows(self) -> impl Iterator<Item = &'a Row> {
+        let own = self.row;
+        let same = self.tracker.rows_with_client_id(&own.client_message_id);
+        let by_id = same.filter(move |row| !row.is_by_umid() && !std::ptr::eq(*row, own));
+        std::iter::once(own).chain(by_id)
+    }
+
+    fn stages(self) -> impl Iterator<Item = Stage> + 'a {
+        self.rows().flat_map(|row| row.changes.stages())
+    }
+}
+
+impl Counts {
+    /// All messages.
+    pub fn total(&self) -> u64 {
+        Stage::ALL.iter().map(|stage| self.of(*stage)).sum()
+    }
+
+    /// The messages in a stage.
+    pub fn of(&self, stage: Stage) -> u64 {
+        let mut counts = *self;
+        *counts.of_mut(stage)
+    }
+
+    /// The messages of which nothing more is due.
+    pub fn settled(&self) -> u64 {
+        let last = Stage::ALL.iter().filter(|stage| stage.is_final());
+        last.map(|stage| self.of(*stage)).sum()
+    }
+
+    pub(super) fn of_mut(&mut self, stage: Stage) -> &mut u64 {
+        match stage {
+            Stage::Unknown => &mut self.unknown,
+            Stage::Accepted => &mut self.accepted,
+            Stage::Sent => &mut self.sent,
+            Stage::Rejected => &mut self.rejected,
+            Stage::Undelivered => &mut self.undelivered,
+            Stage::Delivered => &mut self.delivered,
+        }
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} messages:", self.total())?;
+        let mut between = " ";
+        for stage in Stage::ALL {
+            write!(f, "{between}{} {stage}", self.of(stage))?;
+            between = ", ";
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for TrackedMessage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = self.client_message_id().map(ReceivedText::from);
+        f.debug_struct("TrackedMessage")
+            .field("umid", &self.umid())
+            .field("client_message_id", &id)
+            .field("stage", &self.stage())
+            .finish_non_exhaustive()
+    }
+}

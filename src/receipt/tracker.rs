@@ -1,0 +1,392 @@
+//! Folds what the platform tells into the state of every message.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+
+use super::change::Changes;
+use super::row::{Row, Umid};
+use super::{Change, Counts, DeliveryReceipt, Stage, TrackedMessage};
+use crate::bulk::{Fate, MessageOutcome};
+use crate::{Batch, BatchResponse, Error, MessageState, ReceivedText, Verdict};
+use hashbrown::HashTable;
+
+/// What became of every message: fed with the answers to sends and with receipts, in any order and
+/// any number of times.
+///
+/// ```
+/// use lon_batch::receipt::{Event, MessageTracker, Stage};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use lon_batch::mock::{Answer, Sandbox};
+/// # use lon_batch::{Batch, Content, Message, Msisdn};
+/// # let sandbox = Sandbox::start().await?;
+/// # sandbox.answer_next([Answer::AcceptAndHangUp]);
+/// # let client = sandbox.client().build()?;
+/// # let message = Message::new("+6591234567".parse::<Msisdn>()?, Content::new("Hello"));
+/// # let batch = Batch::builder().message(message.client_message_id("order-17")).build()?;
+/// let mut tracker = MessageTracker::new();
+///
+/// // The answer is lost: nobody knows whether the message was taken.
+/// let result = client.send(&batch).await;
+/// tracker.sent(&batch, &result);
+/// let message = tracker.with_client_message_id("order-17").next().unwrap();
+/// assert_eq!(message.stage(), Stage::Unknown);
+///
+/// // A receipt proves that it was.
+/// let body = br#"{"payload": {"umid": "d03cbbf5-3e2d-ea11-815d-020897df5459",
+///     "clientMessageId": "order-17", "channel": "LineNotification",
+///     "status": {"state": "sent", "timestamp": "2026-01-04T08:20:02.31Z"}}}"#;
+/// if let Event::Receipt(receipt) = Event::from_json(body)? {
+///     tracker.receipt(&receipt);
+/// }
+/// let message = tracker.with_client_message_id("order-17").next().unwrap();
+/// assert_eq!(message.stage(), Stage::Sent);
+/// assert_eq!(tracker.counts().sent, 1);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # What is one message
+/// What the platform gave one umid is one message. What is told without a umid, by clientMessageId
+/// alone, is of every message with that id; while no umid is known with it, it is a message of its
+/// own. So a send whose answer was lost is [`Stage::Unknown`] until a receipt names its
+/// clientMessageId. Give messages ids that no other message has that the same tracker follows:
+/// then two umids with one id mean that the platform took the message twice
+/// ([`times_taken`](TrackedMessage::times_taken)).
+///
+/// # Which state is shown
+/// That of the greatest [`Stage`]; of several of one stage the latest by its timestamp. So a state
+/// never goes back to an earlier one, and the result does not depend on the order in which anything
+/// is told. (A state that came by clientMessageId alone leaves a message again where its umid turns
+/// out to be that of another.) Where final states contradict each other, `delivered` is shown before `undelivered`,
+/// and that before `rejected`: taking a message that somebody has for one that nobody has would
+/// mean to send it twice. All of them stay in the [`history`](TrackedMessage::history), and
+/// [`is_contradictory`](TrackedMessage::is_contradictory) is true.
+///
+/// # Receipts of other channels
+/// A receipt of another channel ([`Event::OtherChannel`](super::Event::OtherChannel)) belongs to a
+/// message that has its umid, or else its clientMessageId; alone it makes no message. Feed those if
+/// your messages have an SMS fallback, whose receipts come under a channel that is not documented,
+/// and if no message of another channel has their ids.
+///
+/// # Memory
+/// It keeps every message that it was told of, some 150 bytes each (`docs/COST.md`), until
+/// [`retain`](Self::retain) lets it go. It is not saved anywhere: feed the stored receipts to a new
+/// one.
+#[derive(Clone, Default)]
+pub struct MessageTracker {
+    rows: Vec<Row>,
+    /// Places in `rows` by umid; each umid has one row.
+    by_umid: HashTable<u32>,
+    /// Places in `rows` by clientMessageId; several rows may have the same.
+    by_client_id: HashTable<u32>,
+    hasher: RandomState,
+}
+
+/// What a receipt changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Effect {
+    /// The message came further.
+    Moved {
+        /// Its stage before.
+        from: Stage,
+        /// Its stage now.
+        to: Stage,
+    },
+    /// It is new and in the history, and the stage stays: it came late, or says more of the same.
+    Kept(Stage),
+    /// It was known.
+    Known,
+}
+
+impl MessageTracker {
+    /// One that follows nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in what a send told of every message of a batch.
+    ///
+    /// After an error that leaves open whether the batch was sent, its messages are followed by
+    /// their clientMessageId; one without an id cannot be. After an error that says that it was
+    /// not, they are not followed.
+    pub fn sent(&mut self, batch: &Batch, result: &Result<BatchResponse, Error>) {
+        match result {
+            Ok(response) => {
+                self.answered(response);
+                let on_all = response.verdict_on_all(batch.len()).and_then(of_verdict);
+                for outcome in response.report(batch).unanswered() {
+                    let id = outcome.message.client_message_id.as_deref();
+                    self.note(None, id, true, on_all.clone());
+                }
+            }
+            Err(error) if error.may_have_been_sent() => {
+                for message in batch.messages() {
+                    self.note(None, message.client_message_id.as_deref(), true, None);
+                }
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Takes in the answer to a batch: what it tells of each message that it lists.
+    pub fn answered(&mut self, response: &BatchResponse) {
+        for result in response.results() {
+            let umid = result.umid.as_deref();
+            let id = result.client_message_id.as_deref();
+            self.note(umid, id, true, Change::of_result(result));
+        }
+    }
+
+    /// Takes in the fate of a message in a run of many. What was refused or not sent is not
+    /// followed.
+    pub fn outcome(&mut self, outcome: &MessageOutcome) {
+        let id = outcome.message.client_message_id.as_deref();
+        let (umid, change) = match &outcome.fate {
+            Fate::Accepted { umid } => (umid, of_verdict(Verdict::Accepted)),
+            Fate::Rejected { code, reason, umid } => {
+                let reason = reason.as_ref().map(ReceivedText::as_str);
+                let change = Change::to(MessageState::Rejected, *code, reason);
+                (umid, Some(change))
+            }
+            Fate::Unknown(_) => (&None, None),
+            Fate::Refused(_) | Fate::NotSent(_) => return,
+        };
+        self.note(umid.as_deref(), id, true, change);
+    }
+
+    /// Takes in a receipt, and tells what it changed.
+    pub fn receipt(&mut self, receipt: &DeliveryReceipt) -> Effect {
+        let from = self.stage_by(receipt);
+        let is_new = self.note(
+            Some(receipt.umid()),
+            receipt.client_message_id(),
+            receipt.is_lon(),
+            Some(Change::of_receipt(receipt)),
+        );
+        let to = self.stage_by(receipt);
+        match (to > from, is_new) {
+            (true, _) => Effect::Moved { from, to },
+            (false, true) => Effect::Kept(to),
+            (false, false) => Effect::Known,
+        }
+    }
+
+    /// Takes in all that another tracker knows.
+    pub fn merge(&mut self, other: Self) {
+        for row in other.rows {
+            self.copy(&row);
+        }
+    }
+
+    /// The message with a umid.
+    pub fn with_umid(&self, umid: &str) -> Option<TrackedMessage<'_>> {
+        let row = self.row_with(&Umid::from(umid))?;
+        self.message(&self.rows[row])
+    }
+
+    /// The messages with a clientMessageId: one, unless the platform took several.
+    pub fn with_client_message_id(&self, id: &str) -> impl Iterator<Item = TrackedMessage<'_>> {
+        self.rows_with_client_id(id)
+            .filter_map(|row| self.message(row))
+    }
+
+    /// Every message, in no order that means anything.
+    pub fn messages(&self) -> impl Iterator<Item = TrackedMessage<'_>> {
+        self.rows.iter().filter_map(|row| self.message(row))
+    }
+
+    /// How many messages are in which stage. It looks at each of them: a second or so for a
+    /// million.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for message in self.messages() {
+            *counts.of_mut(message.stage()) += 1;
+            counts.contradictory += u64::from(message.is_contradictory());
+            counts.taken_again += u64::from(message.is_taken_again());
+        }
+        counts
+    }
+
+    /// Lets go of the messages of which `keep` says false, and of receipts that belong to none. A
+    /// receipt that comes later starts its message anew.
+    pub fn retain(&mut self, mut keep: impl FnMut(&TrackedMessage<'_>) -> bool) {
+        let mut kept = Self::default();
+        for message in self.messages().filter(|message| keep(message)) {
+            for row in message.rows() {
+                kept.copy(row);
+            }
+        }
+        *self = kept;
+    }
+
+    /// Takes in what is told of a message, and tells whether it is a change that was not known.
+    fn note(
+        &mut self,
+        umid: Option<&str>,
+        client_message_id: Option<&str>,
+        is_lon: bool,
+        change: Option<Change>,
+    ) -> bool {
+        let umid = umid.map_or(Umid::NotKnown, Umid::from);
+        let id = client_message_id.unwrap_or_default();
+        let Some(place) = self.place(umid, id) else {
+            return false;
+        };
+        let row = &mut self.rows[place];
+        row.is_lon |= is_lon;
+        change.is_some_and(|change| row.changes.add(change))
+    }
+
+    fn copy(&mut self, row: &Row) {
+        let Some(place) = self.place(row.umid.clone(), &row.client_message_id) else {
+            return;
+        };
+        let copy = &mut self.rows[place];
+        copy.is_lon |= row.is_lon;
+        for change in row.changes.iter() {
+            copy.changes.add(change);
+        }
+    }
+
+    /// The row of a umid, else of a clientMessageId, made if it is not there; `None` without both.
+    fn place(&mut self, umid: Umid, id: &str) -> Option<usize> {
+        let found = match &umid {
+            Umid::NotKnown if id.is_empty() => return None,
+            Umid::NotKnown => {
+                let mut rows = self.places_with_client_id(id);
+                rows.find(|place| self.rows[*place].umid == Umid::NotKnown)
+            }
+            umid => self.row_with(umid),
+        };
+        let Some(place) = found else {
+            return Some(self.insert(Row {
+                umid,
+                client_message_id: id.into(),
+                is_lon: false,
+                changes: Changes::default(),
+            }));
+        };
+        // Of several ids for one umid the least is kept, whichever came first.
+        let known = &self.rows[place].client_message_id;
+        if !id.is_empty() && (known.is_empty() || id < known.as_str()) {
+            self.remove_client_id(place);
+            self.rows[place].client_message_id = id.into();
+            self.insert_client_id(place);
+        }
+        Some(place)
+    }
+
+    fn insert(&mut self, row: Row) -> usize {
+        let place = self.rows.len();
+        self.rows.push(row);
+        if self.rows[place].umid != Umid::NotKnown {
+            let (rows, hasher) = (&self.rows, &self.hasher);
+            let hash = |place: &u32| rows[index(*place)].umid.hash(hasher);
+            self.by_umid
+                .insert_unique(hash(&number(place)), number(place), hash);
+        }
+        self.insert_client_id(place);
+        place
+    }
+
+    fn insert_client_id(&mut self, place: usize) {
+        if self.rows[place].client_message_id.is_empty() {
+            return;
+        }
+        let (rows, hasher) = (&self.rows, &self.hasher);
+        let hash = |place: &u32| hasher.hash_one(rows[index(*place)].client_message_id.as_str());
+        self.by_client_id
+            .insert_unique(hash(&number(place)), number(place), hash);
+    }
+
+    fn remove_client_id(&mut self, place: usize) {
+        let id = self.rows[place].client_message_id.as_str();
+        let hash = self.hasher.hash_one(id);
+        let entry = self
+            .by_client_id
+            .find_entry(hash, |other| index(*other) == place);
+        if let Ok(entry) = entry {
+            entry.remove();
+        }
+    }
+
+    fn row_with(&self, umid: &Umid) -> Option<usize> {
+        let hash = umid.hash(&self.hasher);
+        let is_same = |place: &u32| self.rows[index(*place)].umid == *umid;
+        self.by_umid.find(hash, is_same).map(|place| index(*place))
+    }
+
+    fn places_with_client_id(&self, id: &str) -> impl Iterator<Item = usize> {
+        // An empty id stands for none.
+        let hash = (!id.is_empty()).then(|| self.hasher.hash_one(id));
+        let places = hash.map(|hash| self.by_client_id.iter_hash(hash));
+        let places = places.into_iter().flatten().map(|place| index(*place));
+        places.filter(move |place| self.rows[*place].client_message_id == id)
+    }
+
+    pub(super) fn rows_with_client_id(&self, id: &str) -> impl Iterator<Item = &Row> {
+        self.places_with_client_id(id)
+            .map(|place| &self.rows[place])
+    }
+
+    /// Whether the platform gave a umid to a LON message with this id.
+    fn is_taken(&self, id: &str) -> bool {
+        self.rows_with_client_id(id).any(Row::is_by_umid)
+    }
+
+    /// The message that a row stands for, where it stands for one.
+    fn message<'a>(&'a self, row: &'a Row) -> Option<TrackedMessage<'a>> {
+        let is_message = match row.umid {
+            Umid::NotKnown => !self.is_taken(&row.client_message_id),
+            _ => row.is_lon,
+        };
+        is_message.then_some(TrackedMessage { tracker: self, row })
+    }
+
+    /// The stage of the message that a receipt is about. One that comes under a new umid is about a
+    /// message of which none was known, unless it is of another channel.
+    fn stage_by(&self, receipt: &DeliveryReceipt) -> Stage {
+        if let Some(message) = self.with_umid(receipt.umid()) {
+            return message.stage();
+        }
+        let id = receipt.client_message_id().unwrap_or_default();
+        let messages = self.with_client_message_id(id);
+        let messages = messages.filter(|it| !receipt.is_lon() || it.umid().is_none());
+        messages.map(|it| it.stage()).max().unwrap_or_default()
+    }
+
+    /// Whether the platform gave a umid to what a row stands for, and did not reject it.
+    pub(super) fn took(&self, row: &Row) -> bool {
+        let message = TrackedMessage { tracker: self, row };
+        row.is_by_umid() && message.stage() != Stage::Rejected
+    }
+}
+
+/// What a verdict says that comes without a state.
+fn of_verdict(verdict: Verdict) -> Option<Change> {
+    let state = match verdict {
+        Verdict::Accepted => MessageState::Accepted,
+        Verdict::Rejected => MessageState::Rejected,
+        Verdict::Unclear => return None,
+    };
+    Some(Change::to(state, None, None))
+}
+
+fn index(place: u32) -> usize {
+    place as usize
+}
+
+fn number(place: usize) -> u32 {
+    u32::try_from(place).expect("fewer than 4 billion messages fit into memory")
+}
+
+impl fmt::Debug for MessageTracker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageTracker")
+            .field("rows", &self.rows.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,640 @@
+//! What becomes of messages, folded from answers and receipts in any order.
+
+use std::fmt::Write as _;
+
+use lon_batch::mock::{Answer, Sandbox};
+use lon_batch::receipt::{Code, DeliveryReceipt, Effect, Event, MessageTracker, Stage};
+use lon_batch::{BatchResponse, Error, MessageState};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::support::{NUMBER, batch, client_of, message};
+
+const UMID: &str = "d03cbbf5-3e2d-ea11-815d-020897df5459";
+const OTHER: &str = "15bb8ad1-d06e-418c-8dc7-ac8a00ffeb70";
+
+fn receipt(payload: &Value) -> Box<DeliveryReceipt> {
+    let mut envelope = json!({
+        "version": 9,
+        "namespace": "ChatApps",
+        "eventType": "outbound_message_status_changed",
+        "payload": payload,
+    });
+    let channel = &mut envelope["payload"]["channel"];
+    if channel.is_null() {
+        *channel = "LineNotification".into();
+    }
+    match Event::from_json(envelope.to_string().as_bytes()).unwrap() {
+        Event::Receipt(receipt) | Event::OtherChannel(receipt) => receipt,
+        other => panic!("{other}"),
+    }
+}
+
+/// A receipt of the message `a` in a state at a second.
+fn state(umid: &str, state: &str, second: u32) -> Box<DeliveryReceipt> {
+    receipt(&json!({
+        "umid": umid,
+        "clientMessageId": "a",
+        "status": {"state": state, "timestamp": format!("2026-01-04T08:20:{second:02}Z")},
+    }))
+}
+
+fn answer(entries: &Value) -> BatchResponse {
+    let body = json!({"batchId": "b", "messages": entries});
+    BatchResponse::from_json(body.to_string().as_bytes()).unwrap()
+}
+
+/// All that a tracker tells, in an order of its own.
+fn told(tracker: &MessageTracker) -> String {
+    let mut messages: Vec<_> = tracker
+        .messages()
+        .map(|message| {
+            let mut text = format!(
+                "{:?} {:?} {} {:?} {} {}",
+                message.umid(),
+                message.client_message_id(),
+                message.stage(),
+                message.current(),
+                message.is_contradictory(),
+                message.times_taken(),
+            );
+            for change in message.history() {
+                write!(text, "\n  {change:?}").unwrap();
+            }
+            text
+        })
+        .collect();
+    messages.sort_unstable();
+    format!("{}\n{:?}", messages.join("\n"), tracker.counts())
+}
+
+#[test]
+fn a_message_moves_forward_and_never_back() {
+    let mut tracker = MessageTracker::new();
+    let moved = |from, to| Effect::Moved { from, to };
+    for (next, effect) in [
+        (
+            state(UMID, "queued", 1),
+            moved(Stage::Unknown, Stage::Accepted),
+        ),
+        (state(UMID, "queued", 1), Effect::Known),
+        (
+            state(UMID, "delivered", 3),
+            moved(Stage::Accepted, Stage::Delivered),
+        ),
+        (state(UMID, "sent", 2), Effect::Kept(Stage::Delivered)),
+        (state(UMID, "sent", 2), Effect::Known),
+        (state(UMID, "queued", 9), Effect::Kept(Stage::Delivered)),
+        (
+            state(UMID, "on_the_moon", 9),
+            Effect::Kept(Stage::Delivered),
+        ),
+    ] {
+        assert_eq!(tracker.receipt(&next), effect, "{:?}", next.state());
+    }
+    let message = tracker.with_umid(UMID).unwrap();
+    assert_eq!(message.stage(), Stage::Delivered);
+    assert_eq!(message.current().unwrap().state, MessageState::Delivered);
+    assert_eq!(message.client_message_id(), Some("a"));
+    assert_eq!(message.umid().unwrap(), UMID);
+    assert!(!message.is_contradictory());
+    let history: Vec<_> = message
+        .history()
+        .iter()
+        .map(|change| change.state.to_string())
+        .collect();
+    assert_eq!(
+        history,
+        ["queued", "sent", "delivered", "on_the_moon", "queued"]
+    );
+    assert_eq!(tracker.counts().delivered, 1);
+    assert_eq!(tracker.counts().total(), 1);
+    assert_eq!(tracker.counts().settled(), 1);
+}
+
+#[test]
+fn contradicting_final_states_are_kept_and_who_has_it_counts() {
+    let finals = ["delivered", "undelivered", "rejected"];
+    for (first, second) in [(0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)] {
+        let mut tracker = MessageTracker::new();
+        tracker.receipt(&state(UMID, finals[first], 1));
+        assert!(!tracker.with_umid(UMID).unwrap().is_contradictory());
+        tracker.receipt(&state(UMID, finals[second], 2));
+        let message = tracker.with_umid(UMID).unwrap();
+        assert!(message.is_contradictory());
+        assert_eq!(message.stage().as_str(), finals[first.min(second)]);
+        assert_eq!(
+            message.current().unwrap().state.as_str(),
+            finals[first.min(second)]
+        );
+        assert_eq!(message.history().len(), 2);
+        assert_eq!(tracker.counts().contradictory, 1);
+        assert_eq!(tracker.counts().total(), 1);
+    }
+}
+
+#[test]
+fn the_latest_of_one_stage_is_shown() {
+    let mut tracker = MessageTracker::new();
+    tracker.receipt(&state(UMID, "read", 2));
+    tracker.receipt(&state(UMID, "delivered", 1));
+    let current = tracker.with_umid(UMID).unwrap().current().unwrap();
+    assert_eq!(current.state, MessageState::Read);
+    assert!(!tracker.with_umid(UMID).unwrap().is_contradictory());
+}
+
+#[test]
+fn the_same_moment_in_another_form_is_the_same_change() {
+    let mut tracker = MessageTracker::new();
+    let at = |text: &str| {
+        receipt(&json!({"umid": UMID, "status": {"state": "sent", "timestamp": text}}))
+    };
+    for (text, effect) in [
+        (
+            "2020-01-04T08:19:45.99Z",
+            Effect::Moved {
+                from: Stage::Unknown,
+                to: Stage::Sent,
+            },
+        ),
+        ("2020-01-04T08:19:45.9900000+00:00", Effect::Known),
+        ("2020-01-04T15:19:45.99+07:00", Effect::Known),
+        ("2020-01-04T08:19:45.99", Effect::Known),
+        ("2020-01-04T08:19:46Z", Effect::Kept(Stage::Sent)),
+        ("yesterday", Effect::Kept(Stage::Sent)),
+        ("yesterday", Effect::Known),
+        ("2016-12-31T23:59:60Z", Effect::Kept(Stage::Sent)),
+        ("2016-12-31T23:59:60Z", Effect::Known),
+        ("2999-12-31T23:59:59Z", Effect::Kept(Stage::Sent)),
+        ("2999-12-31T23:59:59Z", Effect::Known),
+    ] {
+        assert_eq!(tracker.receipt(&at(text)), effect, "{text}");
+    }
+    let none = receipt(&json!({"umid": UMID, "status": {"state": "sent"}}));
+    assert_eq!(tracker.receipt(&none), Effect::Kept(Stage::Sent));
+    assert_eq!(tracker.receipt(&none), Effect::Known);
+    let history = tracker.with_umid(UMID).unwrap().history();
+    let times: Vec<_> = history
+        .iter()
+        .map(|change| change.timestamp.as_ref().map(ToString::to_string))
+        .collect();
+    let time = |text: &str| Some(text.to_owned());
+    let mut odd = times[..2].to_vec();
+    odd.sort();
+    assert_eq!(
+        odd,
+        [None, time("yesterday")],
+        "what is no moment comes first"
+    );
+    assert_eq!(
+        times[2..],
+        [
+            time("2017-01-01T00:00:00Z"),
+            time("2020-01-04T08:19:45.990Z"),
+            time("2020-01-04T08:19:46Z"),
+            time("2999-12-31T23:59:59Z"),
+        ]
+    );
+}
+
+#[test]
+fn codes_of_an_answer_and_of_a_receipt_are_told_apart() {
+    let mut tracker = MessageTracker::new();
+    tracker.answered(&answer(&json!([{
+        "umid": UMID, "clientMessageId": "a",
+        "status": {"state": "rejected", "errorCode": 3038, "timestamp": "2026-01-04T08:20:00Z"},
+    }])));
+    tracker.receipt(&receipt(&json!({
+        "umid": OTHER,
+        "status": {"state": "undelivered", "errorCode": 36, "timestamp": "2026-01-04T08:20:00Z"},
+    })));
+    let current = |umid: &str| tracker.with_umid(umid).unwrap().current().unwrap();
+    let (rejected, undelivered) = (current(UMID), current(OTHER));
+    assert!(matches!(rejected.code, Some(Code::Api(code)) if code.value() == 3038));
+    assert_eq!(
+        rejected.reason.unwrap(),
+        "No approved template matches the content."
+    );
+    assert!(matches!(undelivered.code, Some(Code::Receipt(code)) if code.value() == 36));
+    assert_eq!(
+        undelivered.reason.unwrap(),
+        "The message expired before it was delivered."
+    );
+    assert_eq!(
+        (tracker.counts().rejected, tracker.counts().undelivered),
+        (1, 1)
+    );
+}
+
+#[tokio::test]
+async fn a_receipt_proves_that_a_message_was_taken_whose_answer_was_lost() {
+    let sandbox = Sandbox::start().await.unwrap();
+    sandbox.answer_next([Answer::AcceptAndHangUp]);
+    let client = sandbox.client().build().unwrap();
+    let batch = batch(&["a", "b"]);
+    let result = client.send(&batch).await;
+    assert!(result.as_ref().unwrap_err().may_have_been_sent());
+
+    let mut tracker = MessageTracker::new();
+    tracker.sent(&batch, &result);
+    assert_eq!(tracker.counts().unknown, 2);
+    let unknown = tracker.with_client_message_id("a").next().unwrap();
+    assert_eq!((unknown.umid(), unknown.current()), (None, None));
+    assert_eq!(unknown.times_taken(), 0);
+
+    let umid = sandbox.accepted()[0].umid.clone();
+    let effect = tracker.receipt(&state(&umid, "sent", 1));
+    assert_eq!(
+        effect,
+        Effect::Moved {
+            from: Stage::Unknown,
+            to: Stage::Sent
+        }
+    );
+    let messages: Vec<_> = tracker.with_client_message_id("a").collect();
+    assert_eq!(messages.len(), 1);
+    assert_eq!(messages[0].umid(), Some(umid));
+    assert_eq!(messages[0].times_taken(), 1);
+    let counts = tracker.counts();
+    assert_eq!((counts.unknown, counts.sent, counts.total()), (1, 1, 2));
+}
+
+#[tokio::test]
+async fn what_was_not_sent_is_not_followed() {
+    let refusing = Sandbox::builder().api_key("another").start().await.unwrap();
+    let refused = client_of(refusing.base_url()).build().unwrap();
+    let closed = Sandbox::start().await.unwrap();
+    let nobody = client_of(closed.base_url()).build().unwrap();
+    drop(closed);
+    let batch = batch(&["a"]);
+    let mut tracker = MessageTracker::new();
+    for client in [refused, nobody] {
+        let result = client.send(&batch).await;
+        assert!(
+            matches!(result, Err(Error::Refused(_) | Error::NotSent(_))),
+            "{result:?}"
+        );
+        tracker.sent(&batch, &result);
+    }
+    assert_eq!(tracker.counts().total(), 0);
+}
+
+#[test]
+fn every_message_of_an_answer_is_followed() {
+    let batch = batch(&["a", "b", "c"]);
+    let mut tracker = MessageTracker::new();
+    // One with a umid, one without, and nothing about the third.
+    let response = answer(&json!([
+        {"umid": UMID, "clientMessageId": "a", "status": {"state": "queued"}},
+        {"clientMessageId": "b", "status": {"state": "rejected", "errorCode": 3003}},
+    ]));
+    tracker.sent(&batch, &Ok(response));
+    let stage = |id: &str| {
+        let messages: Vec<_> = tracker.with_client_message_id(id).collect();
+        assert_eq!(messages.len(), 1, "{id}");
+        messages[0].stage()
+    };
+    assert_eq!(stage("a"), Stage::Accepted);
+    assert_eq!(stage("b"), Stage::Rejected);
+    assert_eq!(stage("c"), Stage::Unknown);
+    assert_eq!(tracker.counts().total(), 3);
+}
+
+#[test]
+fn counts_that_leave_no_doubt_settle_all() {
+    let batch = batch(&["a", "b"]);
+    let counted = |accepted: u8, rejected: u8| {
+        let body = json!({"acceptedCount": accepted, "rejectedCount": rejected});
+        let response = BatchResponse::from_json(body.to_string().as_bytes()).unwrap();
+        let mut tracker = MessageTracker::new();
+        tracker.sent(&batch, &Ok(response));
+        let counts = tracker.counts();
+        (counts.accepted, counts.rejected, counts.unknown)
+    };
+    assert_eq!(counted(2, 0), (2, 0, 0));
+    assert_eq!(counted(0, 2), (0, 2, 0));
+    assert_eq!(counted(1, 1), (0, 0, 2));
+}
+
+#[test]
+fn a_message_that_the_platform_took_twice_shows() {
+    let mut tracker = MessageTracker::new();
+    tracker.receipt(&state(UMID, "delivered", 1));
+    // A new umid is a new message, whatever the other came to.
+    let effect = tracker.receipt(&state(OTHER, "sent", 2));
+    assert_eq!(
+        effect,
+        Effect::Moved {
+            from: Stage::Unknown,
+            to: Stage::Sent
+        }
+    );
+    let messages: Vec<_> = tracker.with_client_message_id("a").collect();
+    assert_eq!(messages.len(), 2);
+    assert!(messages.iter().all(|message| message.times_taken() == 2));
+    assert_eq!(tracker.counts().taken_again, 1);
+
+    // One that was rejected was not sent.
+    tracker.receipt(&state(OTHER, "rejected", 3));
+    assert_eq!(tracker.with_umid(UMID).unwrap().times_taken(), 1);
+    assert_eq!(tracker.counts().taken_again, 0);
+}
+
+#[test]
+fn receipts_of_other_channels_belong_to_messages_and_make_none() {
+    let sms = |umid: &str, id: Option<&str>, state: &str| {
+        receipt(&json!({
+            "umid": umid, "channel": "sms", "clientMessageId": id,
+            "status": {"state": state, "timestamp": "2026-01-04T08:21:00Z"},
+        }))
+    };
+    let mut tracker = MessageTracker::new();
+    let nothing = Effect::Kept(Stage::Unknown);
+    assert_eq!(
+        tracker.receipt(&sms("unrelated", None, "delivered")),
+        nothing
+    );
+    assert_eq!(
+        tracker.receipt(&sms("unrelated too", Some("z"), "delivered")),
+        nothing
+    );
+    assert_eq!(tracker.receipt(&sms("of a", Some("a"), "sent")), nothing);
+    assert_eq!(tracker.counts().total(), 0);
+    assert!(tracker.with_umid("unrelated").is_none());
+    assert_eq!(tracker.with_client_message_id("z").count(), 0);
+
+    tracker.receipt(&state(UMID, "undelivered", 1));
+    assert_eq!(tracker.counts().total(), 1);
+    let history = tracker.with_umid(UMID).unwrap().history();
+    assert_eq!(
+        history.len(),
+        2,
+        "what came by its clientMessageId belongs to it"
+    );
+
+    let effect = tracker.receipt(&sms("of a", Some("a"), "delivered"));
+    let (from, to) = (Stage::Undelivered, Stage::Delivered);
+    assert_eq!(effect, Effect::Moved { from, to });
+    let message = tracker.with_umid(UMID).unwrap();
+    assert_eq!(
+        message.times_taken(),
+        1,
+        "the fallback is no second message"
+    );
+
+    // Under the same umid it is the same message.
+    let effect = tracker.receipt(&sms(UMID, None, "queued"));
+    assert_eq!(effect, Effect::Kept(Stage::Delivered));
+    assert_eq!(tracker.with_umid(UMID).unwrap().history().len(), 4);
+
+    tracker.retain(|_| true);
+    assert_eq!(tracker.with_umid(UMID).unwrap().history().len(), 4);
+    assert_eq!(tracker.counts().total(), 1);
+}
+
+#[test]
+fn messages_are_let_go_and_start_anew() {
+    let mut tracker = MessageTracker::new();
+    tracker.receipt(&state(UMID, "delivered", 1));
+    tracker.receipt(&receipt(
+        &json!({"umid": OTHER, "status": {"state": "sent"}}),
+    ));
+    tracker.retain(|message| !message.stage().is_final());
+    assert!(tracker.with_umid(UMID).is_none());
+    assert_eq!(tracker.with_client_message_id("a").count(), 0);
+    assert_eq!(tracker.with_umid(OTHER).unwrap().stage(), Stage::Sent);
+    let effect = tracker.receipt(&state(UMID, "delivered", 1));
+    let (from, to) = (Stage::Unknown, Stage::Delivered);
+    assert_eq!(effect, Effect::Moved { from, to });
+}
+
+#[test]
+fn ids_of_any_shape_are_kept_apart_and_come_back_as_they_were() {
+    let upper = UMID.to_uppercase();
+    let plain = UMID.replace('-', "");
+    let ids = [
+        UMID,
+        &upper,
+        &plain,
+        "1",
+        "no uuid",
+        "g03cbbf5-3e2d-ea11-815d-020897df5459",
+    ];
+    let mut tracker = MessageTracker::new();
+    for id in ids {
+        tracker.receipt(&receipt(&json!({"umid": id, "status": {"state": "sent"}})));
+    }
+    assert_eq!(tracker.counts().total(), 6);
+    for id in ids {
+        assert_eq!(tracker.with_umid(id).unwrap().umid().unwrap(), id);
+    }
+}
+
+#[test]
+fn nothing_printed_has_a_number_in_it() {
+    let mut tracker = MessageTracker::new();
+    tracker.receipt(&receipt(&json!({
+        "umid": NUMBER, "clientMessageId": NUMBER,
+        "status": {"state": NUMBER, "detail": NUMBER, "timestamp": NUMBER, "errorCode": 41,
+            "errorMessage": format!("no route to {NUMBER}")},
+    })));
+    let message = tracker.messages().next().unwrap();
+    let text = format!(
+        "{tracker:?} {message:?} {:?} {}",
+        message.history(),
+        tracker.counts()
+    );
+    crate::support::assert_no_secrets(&text);
+    assert_eq!(message.umid().unwrap(), NUMBER);
+}
+
+#[tokio::test]
+async fn a_run_of_many_is_followed() {
+    let sandbox = Sandbox::builder()
+        .judge(|message| {
+            let id = message.client_message_id.as_deref();
+            (id == Some("b")).then(|| lon_batch::ErrorCode::InvalidUserMsisdn.into())
+        })
+        .start()
+        .await
+        .unwrap();
+    sandbox.answer_next([Answer::Contract, Answer::AcceptAndCut]);
+    let client = sandbox.client().build().unwrap();
+    let messages = ["a", "b", "c", "d"].map(message);
+    let mut run = client
+        .bulk("run")
+        .max_messages_per_batch(2)
+        .concurrency(1)
+        .send(messages)
+        .unwrap();
+    let mut tracker = MessageTracker::new();
+    while let Some(batch) = run.next().await {
+        for outcome in &batch.messages {
+            tracker.outcome(outcome);
+        }
+    }
+    let counts = tracker.counts();
+    assert_eq!(
+        (counts.accepted, counts.rejected, counts.unknown),
+        (1, 1, 2)
+    );
+    let rejected = tracker.with_client_message_id("b").next().unwrap();
+    assert!(rejected.umid().is_some());
+    let current = rejected.current().unwrap();
+    assert!(matches!(current.code, Some(Code::Api(code)) if code.value() == 3003));
+
+    for accepted in sandbox.accepted() {
+        let id = accepted.message.client_message_id.as_deref();
+        tracker.receipt(&receipt(&json!({
+            "umid": accepted.umid, "clientMessageId": id, "status": {"state": "delivered"},
+        })));
+    }
+    let counts = tracker.counts();
+    assert_eq!(
+        (counts.delivered, counts.rejected, counts.total()),
+        (3, 1, 4)
+    );
+}
+
+/// One thing that a tracker is fed with.
+#[derive(Clone, Debug)]
+enum Fed {
+    Receipt(Box<DeliveryReceipt>),
+    Answer(BatchResponse),
+    /// A batch of one with this id, and an answer that says nothing of it.
+    Lost(&'static str),
+}
+
+impl Fed {
+    fn to(&self, tracker: &mut MessageTracker) {
+        match self {
+            Self::Receipt(receipt) => _ = tracker.receipt(receipt),
+            Self::Answer(answer) => tracker.answered(answer),
+            Self::Lost(id) => tracker.sent(&batch(&[id]), &Ok(answer(&json!(null)))),
+        }
+    }
+}
+
+/// Anything at all, also what contradicts itself.
+fn fed() -> impl Strategy<Value = Fed> {
+    told_of(vec![None, Some("a"), Some("b"), Some("")], 0..8_u8)
+}
+
+/// What the platform may tell: of LON messages alone, and with one clientMessageId.
+fn consistent() -> impl Strategy<Value = Fed> {
+    told_of(
+        vec![None, Some("a")],
+        prop::sample::select(vec![0_u8, 1, 2, 4, 5]),
+    )
+}
+
+fn told_of(
+    ids: Vec<Option<&'static str>>,
+    kind: impl Strategy<Value = u8>,
+) -> impl Strategy<Value = Fed> {
+    let umid = prop::sample::select(vec![UMID, OTHER, "no uuid"]);
+    let id = prop::sample::select(ids);
+    let known = MessageState::KNOWN.iter().map(ToString::to_string);
+    let state = prop::sample::select(known.chain(["new".to_owned()]).collect::<Vec<_>>());
+    let detail = prop::sample::select(vec![
+        None,
+        Some("delivered_to_recipient"),
+        Some("new_detail"),
+    ]);
+    let time = prop::sample::select(vec![
+        None,
+        Some("2026-01-04T08:20:00Z"),
+        Some("2026-01-04T08:20:00.00+00:00"),
+        Some("2026-01-04T08:20:01.9900000Z"),
+        Some("2026-01-04"),
+    ]);
+    let code = prop::sample::select(vec![None, Some(0), Some(1), Some(3038)]);
+    let words = prop::sample::select(vec![None, Some("one"), Some("two")]);
+    (umid, id, state, detail, time, code, words, kind).prop_map(
+        |(umid, id, state, detail, time, code, words, kind)| {
+            let status = json!({
+                "state": state, "detail": detail, "timestamp": time,
+                "errorCode": code, "errorMessage": words,
+            });
+            let umid = Some(umid).filter(|_| kind != 1);
+            let entry = json!({"umid": umid, "clientMessageId": id, "status": status});
+            match kind {
+                0 => Fed::Lost(id.filter(|id| !id.is_empty()).unwrap_or("c")),
+                1 | 2 => Fed::Answer(answer(&json!([entry]))),
+                3 => {
+                    let mut payload = entry;
+                    payload["channel"] = "SMS".into();
+                    Fed::Receipt(receipt(&payload))
+                }
+                _ => Fed::Receipt(receipt(&entry)),
+            }
+        },
+    )
+}
+
+/// Every order of so many things.
+fn orders(count: usize) -> Vec<Vec<usize>> {
+    if count == 0 {
+        return vec![Vec::new()];
+    }
+    let shorter = orders(count - 1);
+    let with_last = |order: Vec<usize>| {
+        (0..=order.len()).map(move |place| {
+            let mut order = order.clone();
+            order.insert(place, count - 1);
+            order
+        })
+    };
+    shorter.into_iter().flat_map(with_last).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Every order, each with one of its parts told again at the end, and each cut into two
+    /// trackers that are merged.
+    #[test]
+    fn no_order_and_no_repetition_changes_what_is_told(history in prop::collection::vec(fed(), 1..6)) {
+        let follow = |order: &[usize]| {
+            let mut tracker = MessageTracker::new();
+            for index in order {
+                history[*index].to(&mut tracker);
+            }
+            tracker
+        };
+        let orders = orders(history.len());
+        let expected = told(&follow(&orders[0]));
+        for (number, order) in orders.iter().enumerate() {
+            let again = order[number % order.len()];
+            let mut tracker = follow(order);
+            history[again].to(&mut tracker);
+            prop_assert_eq!(&told(&tracker), &expected);
+
+            let (some, rest) = order.split_at(number % order.len());
+            let mut merged = follow(rest);
+            merged.merge(follow(some));
+            merged.merge(follow(&[again]));
+            prop_assert_eq!(&told(&merged), &expected);
+
+            merged.retain(|_| true);
+            prop_assert_eq!(&told(&merged), &expected);
+        }
+    }
+
+    /// The stage is never less than it was, and the sums are those of the messages.
+    #[test]
+    fn nothing_goes_back(history in prop::collection::vec(consistent(), 1..40)) {
+        let mut tracker = MessageTracker::new();
+        let mut last = std::collections::HashMap::new();
+        for fed in history {
+            fed.to(&mut tracker);
+            for message in tracker.messages() {
+                let Some(umid) = message.umid() else { continue };
+                let before = last.insert(umid, message.stage());
+                prop_assert!(before <= Some(message.stage()));
+            }
+            let counts = tracker.counts();
+            prop_assert_eq!(counts.total(), tracker.messages().count() as u64);
+        }
+    }
+}
