@@ -5,6 +5,7 @@
 //! cargo bench --bench cost            # all but the lengths
 //! cargo bench --bench cost -- many    # runs of many messages alone
 //! cargo bench --bench cost -- lengths # runs of up to ten million messages
+//! cargo bench --bench cost -- receipts # following a million messages
 //! ```
 //!
 //! Instructions are counted by valgrind where it is installed; times are ratios of medians of
@@ -19,6 +20,7 @@
 mod baseline;
 mod many;
 mod ours;
+mod receipts;
 mod work;
 
 use std::hint::black_box;
@@ -40,6 +42,8 @@ fn main() {
         [] => {}
         [what] if what == "many" => return many::compare(),
         [what] if what == "lengths" => return many::lengths(),
+        [what] if what == "receipts" => return receipts::compare(),
+        [what, who] if what == "receipts" => return receipts::run(who),
         [work, times] => return repeat(work, times.parse().expect("how often")),
         [many, rest @ ..] if many == "many" => return many::run(rest),
         other => panic!("cannot measure {other:?}"),

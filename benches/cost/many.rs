@@ -135,7 +135,7 @@ pub fn run(arguments: &[String]) {
             send(batches).await;
         }
         let ns = start.elapsed().as_nanos();
-        println!("{} {ns} {}", cpu_ns() - cpu, peak_kib());
+        println!("{} {ns} {}", cpu_ns() - cpu, status_kib("VmHWM:"));
     });
 }
 
@@ -149,9 +149,10 @@ fn cpu_ns() -> u64 {
     tasks.filter_map(of_task).sum()
 }
 
-fn peak_kib() -> u64 {
+/// Memory of this process: `VmRSS:` what it has, `VmHWM:` the most it had.
+pub fn status_kib(name: &str) -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("a system with /proc");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.split_whitespace().next());
     number
         .and_then(|number| number.parse().ok())

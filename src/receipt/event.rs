@@ -132,6 +132,12 @@ impl Event {
                 max: MAX_EVENT_BYTES,
             });
         }
+        // Most of what comes is a receipt with nothing odd in it.
+        if let Ok(receipt) = serde_json::from_slice::<DeliveryReceipt>(body)
+            && receipt.is_told_whole()
+        {
+            return Ok(Self::of_receipt(receipt));
+        }
         let mut value = match serde_json::from_slice(body) {
             Ok(value @ Value::Object(_)) => value,
             Ok(other) => {
@@ -153,6 +159,15 @@ impl Event {
         } else {
             Self::Other(event)
         })
+    }
+
+    fn of_receipt(receipt: DeliveryReceipt) -> Self {
+        let receipt = Box::new(receipt);
+        if receipt.is_lon() {
+            Self::Receipt(receipt)
+        } else {
+            Self::OtherChannel(receipt)
+        }
     }
 
     /// The receipt, of whichever channel.
@@ -210,25 +225,26 @@ fn read_receipt(value: &mut Value) -> Result<Event, Problem> {
             return Err(Problem::new(place, Rule::Missing));
         }
     }
-    let receipt = match serde_json::from_value::<DeliveryReceipt>(value.take()) {
-        Ok(receipt) if is_whole => Box::new(receipt),
-        _ => {
-            let mut problems = checker.into_problems().into_iter();
-            let unnamed = || Problem::new("payload", Rule::Missing);
-            return Err(problems.next().unwrap_or_else(unnamed));
-        }
-    };
-    Ok(if receipt.is_lon() {
-        Event::Receipt(receipt)
-    } else {
-        Event::OtherChannel(receipt)
-    })
+    if is_whole && let Ok(receipt) = serde_json::from_value(value.take()) {
+        return Ok(Event::of_receipt(receipt));
+    }
+    let mut problems = checker.into_problems().into_iter();
+    let unnamed = || Problem::new("payload", Rule::Missing);
+    Err(problems.next().unwrap_or_else(unnamed))
 }
 
 impl DeliveryReceipt {
     /// Whether the message is a LON message, by its channel.
     pub fn is_lon(&self) -> bool {
         self.payload.channel == Some(Channel::LineNotification)
+    }
+
+    /// Whether it says that it is a receipt, or nothing, and has what a receipt needs.
+    fn is_told_whole(&self) -> bool {
+        let event_type = self.event_type.as_ref();
+        event_type.is_none_or(|it| *it == EventType::OutboundMessageStatusChanged)
+            && !self.umid().is_empty()
+            && !self.state().as_str().is_empty()
     }
 
     /// The id that the platform gave to the message.
