@@ -6,15 +6,21 @@
 
 mod change;
 mod event;
+#[cfg(feature = "receiver")]
+mod receiver;
 mod row;
 mod stage;
 mod tracked;
 mod tracker;
+mod webhook;
 
 pub use crate::generated::tables::{Channel, EventType, Namespace, ReceiptErrorCode};
 pub use crate::generated::types::{DeliveryReceipt, ReceiptPayload, ReceiptStatus, ReceiptUser};
 pub use change::{Change, Code};
 pub use event::{Event, EventProblem, MAX_EVENT_BYTES, OtherEvent, UnreadableEvent};
+#[cfg(feature = "receiver")]
+pub use receiver::{Handled, Receiver, ReceiverBuilder};
 pub use stage::Stage;
 pub use tracked::{Counts, TrackedMessage};
 pub use tracker::{Effect, MessageTracker};
+pub use webhook::{InvalidAuthorization, NoEvent, Webhook};

@@ -16,9 +16,11 @@ mod contract;
 mod errors;
 mod faults;
 mod ledger;
+mod log;
 mod numbers;
 mod programs;
 mod properties;
+mod receiver;
 mod retries;
 mod sandbox;
 #[cfg(feature = "schemars")]

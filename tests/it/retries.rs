@@ -1,6 +1,5 @@
 //! What is sent again, what is not, and what can be seen of it.
 
-use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,6 +11,7 @@ use lon_batch::reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use lon_batch::{Client, ClientBuilder, Error, ErrorCode, RetryPolicy};
 use tokio::io::AsyncWriteExt;
 
+use crate::log;
 use crate::support::{
     ACCEPTED, KEY, NUMBER, RawServer, answer, assert_no_secrets, batch, client_of, own_client,
     printed, read_request,
@@ -317,33 +317,9 @@ async fn a_budget_grows_with_what_is_sent() {
     assert_eq!(sandbox.requests(), 4);
 }
 
-thread_local! {
-    /// What was logged on this thread.
-    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-struct Log;
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        LOG.with_borrow_mut(|log| log.extend_from_slice(bytes));
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn tries_can_be_seen_and_nobody_in_them() {
-    // One for all threads: what a thread sets for itself, others that log first can turn off.
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
-        .with_ansi(false)
-        .with_writer(|| Log)
-        .finish();
-    tracing::subscriber::set_global_default(subscriber).unwrap();
+    log::listen();
 
     let body = format!(r#"{{"code": 429, "message": "Jane Doe {NUMBER} {KEY}"}}"#);
     let busy = answer("429 Too Many Requests", "retry-after: 1\r\n", body);
@@ -355,7 +331,7 @@ async fn tries_can_be_seen_and_nobody_in_them() {
     let error = client.send(&batch(&["order-1", "b"])).await.unwrap_err();
     assert_no_secrets(&printed(&error));
 
-    let log = String::from_utf8(LOG.take()).unwrap();
+    let log = log::take();
     let ours: Vec<_> = log
         .lines()
         .filter(|line| line.contains("lon_batch"))
@@ -371,7 +347,7 @@ async fn tries_can_be_seen_and_nobody_in_them() {
     let taken = RawServer::answering(answer("202 Accepted", "", ACCEPTED)).await;
     let client = client_of(taken.base_url()).build().unwrap();
     client.send(&batch(&["a"])).await.unwrap();
-    let last = String::from_utf8(LOG.take()).unwrap();
+    let last = log::take();
     let fields = "sent a batch attempt=1 messages=1 status=202 outcome=\"accepted\"";
     assert!(last.contains(fields), "{last}");
     for hidden in ["order-1", "Jane", "Hello", "my-subaccount"] {
