@@ -7,7 +7,7 @@ use subtle::{Choice, ConstantTimeEq};
 use super::{Event, UnreadableEvent};
 
 /// Who may post to a webhook, and how what is posted is to be answered: for a server of your own.
-/// With the feature `receiver` there is also a [`Receiver`](super::Receiver) to mount.
+/// With the feature `receiver` there is also a `Receiver` to mount.
 ///
 /// The platform sends no signature. It sends a fixed `Authorization` value, which the owner of the
 /// account sets for the webhook (`httpAuthorization` of its configuration). Receive over https
