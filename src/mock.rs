@@ -38,8 +38,10 @@
 //! `then.too_many_requests(&body).into_inner().header("retry-after", "2")`.
 //!
 //! [`Sandbox`] is a server on this machine that keeps the contract of the API by itself: for
-//! tests, and programs, that send as they would to the platform.
+//! tests, and programs, that send as they would to the platform. It posts delivery receipts too,
+//! to this machine only: [`Receipts`] sets which, and by which clock.
 
+mod receipts;
 mod sandbox;
 
 mod generated {
@@ -49,4 +51,5 @@ mod generated {
 
 pub use generated::{MockServerExt, operations};
 pub use httpmock;
+pub use receipts::{NotPosted, PostedReceipt, ReceiptFate, ReceiptTry, Receipts, Step, TryOutcome};
 pub use sandbox::{AcceptedMessage, Answer, Rejection, Sandbox, SandboxBuilder};

@@ -19,13 +19,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
+use super::receipts::{Move, Outbox, PostedReceipt, Receipts};
 use crate::check::is_http_url;
 use crate::{
     Client, ClientBuilder, ErrorCode, MAX_CLIENT_BATCH_ID_CHARS, MAX_CLIENT_MESSAGE_ID_CHARS,
     MAX_MESSAGES_PER_BATCH, MAX_SMS_SOURCE_CHARS, Message, MessageState, OpaqueId, Recipient,
-    RecipientError,
+    RecipientError, SmolStr,
 };
 
 /// An embedded server that keeps the documented contract of the API, on loopback, over HTTP.
@@ -53,6 +55,10 @@ use crate::{
 /// [`answer_next`](Self::answer_next) makes it answer in another way: rate limits, failures,
 /// lost connections.
 ///
+/// It then posts the delivery receipts of what it accepted to the
+/// [`dlr_callback_url`](Message::dlr_callback_url) of each message, if that is on this machine;
+/// see [below](#delivery-receipts).
+///
 /// # A test to copy
 /// ```
 /// use lon_batch::mock::{Answer, Sandbox};
@@ -78,10 +84,50 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Delivery receipts
+/// [`Receipts`] sets what is posted, where and when, down to receipts that come late, twice or out
+/// of order; without it each message is queued, sent and delivered within 2 s. The first receipt
+/// may come before the answer to the batch. They are posted in the background: no batch waits for
+/// one. [`receipts`](Self::receipts) tells what became of each.
+///
+/// ```
+/// use std::time::Duration;
+/// use lon_batch::mock::{ReceiptFate, Receipts, Sandbox};
+/// use lon_batch::{Batch, Content, Message, MessageState, Msisdn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // A clock that the test moves.
+/// let receipts = Receipts::new().authorization("Bearer hook").manual_clock();
+/// let sandbox = Sandbox::builder().receipts(receipts).start().await?;
+/// // A test has a receiver of its own here. The sandbox itself takes no receipts: 404.
+/// let url = format!("{}/receipts", sandbox.base_url());
+/// let message = Message::new("+6591234567".parse::<Msisdn>()?, Content::new("Hello"));
+/// let batch = Batch::builder().message(message.dlr_callback_url(url)).build()?;
+/// sandbox.client().build()?.send(&batch).await?;
+///
+/// // A receipt that is not taken is posted again after 1, 10, 30 and 90 s.
+/// sandbox.advance(Duration::from_secs(60)).await;
+/// let queued = &sandbox.receipts()[0];
+/// assert_eq!(queued.state, MessageState::Queued);
+/// let tried_at: Vec<_> = queued.tries.iter().map(|it| it.at.as_secs()).collect();
+/// assert_eq!(tried_at, [0, 1, 11, 41]);
+/// assert_eq!(queued.fate, ReceiptFate::Due);
+///
+/// // However long it takes.
+/// sandbox.receipts_settled().await;
+/// assert_eq!(sandbox.receipts()[0].fate, ReceiptFate::GivenUp);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Sandbox {
     address: SocketAddr,
     state: Arc<State>,
-    task: JoinHandle<()>,
+    /// To the task that posts receipts.
+    moves: mpsc::UnboundedSender<Move>,
+    /// Dropping them ends them, with every connection.
+    _tasks: JoinSet<()>,
 }
 
 /// A message that the sandbox accepted.
@@ -92,6 +138,8 @@ pub struct AcceptedMessage {
     pub umid: OpaqueId,
     /// The id that the sandbox gave to its batch.
     pub batch_id: OpaqueId,
+    /// The clientBatchId of its batch.
+    pub client_batch_id: Option<SmolStr>,
     /// The message.
     pub message: Message,
 }
@@ -173,6 +221,7 @@ type Answers = dyn FnMut(u64) -> Answer + Send;
 pub struct SandboxBuilder {
     settings: Settings,
     answers: Option<Box<Answers>>,
+    receipts: Receipts,
 }
 
 struct Settings {
@@ -187,6 +236,7 @@ struct State {
     settings: Settings,
     answers: Mutex<Option<Box<Answers>>>,
     record: Mutex<Record>,
+    outbox: Arc<Outbox>,
 }
 
 #[derive(Default)]
@@ -247,8 +297,16 @@ impl SandboxBuilder {
         self
     }
 
+    /// What is posted of delivery receipts, where and when.
+    #[must_use]
+    pub fn receipts(mut self, receipts: Receipts) -> Self {
+        self.receipts = receipts;
+        self
+    }
+
     /// How many accepted messages are kept to be looked at, the latest; 10,000 unless it is set.
-    /// The counts go on however long it runs.
+    /// The record of receipts goes back as many messages of those that have any. The counts, and
+    /// the receipts, go on however long it runs.
     #[must_use]
     pub fn keep(mut self, messages: usize) -> Self {
         self.settings.kept = messages;
@@ -258,23 +316,33 @@ impl SandboxBuilder {
     /// Starts the sandbox on a free port of `127.0.0.1`.
     ///
     /// # Errors
-    /// No port could be opened.
+    /// No port could be opened, or the settings of the [`receipts`](Self::receipts) are not valid.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn start(self) -> std::io::Result<Sandbox> {
+        let settings = self.settings;
+        let outbox = self
+            .receipts
+            .open(&settings.sub_account_id, settings.kept)?;
+        let outbox = Arc::new(outbox);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let state = Arc::new(State {
-            settings: self.settings,
+            settings,
             answers: Mutex::new(self.answers),
             record: Mutex::default(),
+            outbox: Arc::clone(&outbox),
         });
-        let task = tokio::spawn(serve(listener, Arc::clone(&state)));
+        let (moves, asked) = mpsc::unbounded_channel();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve(listener, Arc::clone(&state)));
+        tasks.spawn(outbox.run(asked));
         Ok(Sandbox {
             address,
             state,
-            task,
+            moves,
+            _tasks: tasks,
         })
     }
 }
@@ -302,6 +370,7 @@ impl Sandbox {
                 kept: 10_000,
             },
             answers: None,
+            receipts: Receipts::new(),
         }
     }
 
@@ -342,11 +411,53 @@ impl Sandbox {
     pub fn accepted(&self) -> Vec<AcceptedMessage> {
         self.state.record().accepted.iter().cloned().collect()
     }
-}
 
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        self.task.abort();
+    /// What became so far of the delivery receipts of the latest messages, in the order in which
+    /// they were planned; see [`SandboxBuilder::keep`].
+    pub fn receipts(&self) -> Vec<PostedReceipt> {
+        self.state.outbox.record()
+    }
+
+    /// Moves a [manual clock](Receipts::manual_clock) and carries out, one after the other, every
+    /// post that is due by then, those that are posted again included. It returns when the last
+    /// of them was answered or has failed.
+    ///
+    /// What was due when a message was accepted goes out at the next call, also of
+    /// `advance(Duration::ZERO)`. If this is dropped before it returns, the clock moves on all the
+    /// same. Calls at the same time are carried out one after the other.
+    ///
+    /// # Panics
+    /// The clock is not manual, or the runtime that the sandbox was started on has ended.
+    pub async fn advance(&self, time: Duration) {
+        assert!(
+            self.state.outbox.clock.is_manual(),
+            "the sandbox's clock goes by itself: see Receipts::manual_clock"
+        );
+        self.move_clock(Some(time)).await;
+    }
+
+    /// Waits until every receipt that was planned has been taken or given up. A receiver that
+    /// never takes one keeps it waiting for the 131 s until it is given up, by the sandbox's
+    /// clock: see [`Receipts::speed`].
+    ///
+    /// A [manual clock](Receipts::manual_clock) does not stand still for this: it is moved as
+    /// [`advance`](Self::advance) does, to when the last post is due.
+    ///
+    /// # Panics
+    /// The clock is manual, and the runtime that the sandbox was started on has ended.
+    pub async fn receipts_settled(&self) {
+        if self.state.outbox.clock.is_manual() {
+            self.move_clock(None).await;
+        } else {
+            self.state.outbox.settled().await;
+        }
+    }
+
+    async fn move_clock(&self, by: Option<Duration>) {
+        let (done, moved) = oneshot::channel();
+        // Without the task nobody is left to say that it is done.
+        let _ = self.moves.send(Move { by, done });
+        moved.await.expect("the runtime of the sandbox has ended");
     }
 }
 
@@ -634,7 +745,7 @@ impl State {
             .collect();
         let accepted = judged.iter().filter(|verdict| verdict.is_ok()).count();
         let rejected = judged.len() - accepted;
-        let (batch_id, results) = self.record_batch(messages, judged);
+        let (batch_id, results) = self.record_batch(batch_reference, messages, judged);
         let listed = batch.get("includeMessagesInResponse") == Some(&Value::Bool(true));
         Ok(json!({
             "batchId": batch_id,
@@ -695,16 +806,20 @@ impl State {
         }
     }
 
-    /// Gives ids, records what was accepted, and tells the batch's id and the entries of the
-    /// answer.
+    /// Gives ids, records what was accepted, plans its receipts, and tells the batch's id and the
+    /// entries of the answer.
     fn record_batch(
         &self,
+        client_batch_id: Option<&str>,
         messages: &[Value],
         judged: Vec<Result<Message, Rejection>>,
     ) -> (OpaqueId, Vec<Value>) {
+        let client_batch_id = client_batch_id.map(SmolStr::from);
+        let accepted_at = self.outbox.clock.now();
+        let now = self.outbox.clock.timestamp(accepted_at);
+        let mut with_receipts = Vec::new();
         let mut record = self.record();
         let batch_id = record.next_id();
-        let now = now();
         let mut results = Vec::with_capacity(messages.len());
         for (sent, verdict) in messages.iter().zip(judged) {
             let umid = record.next_id();
@@ -714,15 +829,16 @@ impl State {
             }
             result["status"] = match verdict {
                 Ok(message) => {
-                    let batch_id = batch_id.clone();
-                    record.keep(
-                        AcceptedMessage {
-                            umid,
-                            batch_id,
-                            message,
-                        },
-                        self.settings.kept,
-                    );
+                    let message = AcceptedMessage {
+                        umid,
+                        batch_id: batch_id.clone(),
+                        client_batch_id: client_batch_id.clone(),
+                        message,
+                    };
+                    if self.outbox.has_receipts(&message) {
+                        with_receipts.push(message.clone());
+                    }
+                    record.keep(message, self.settings.kept);
                     json!({ "state": MessageState::Queued, "timestamp": now })
                 }
                 Err(Rejection { code, reason }) => {
@@ -737,6 +853,8 @@ impl State {
             };
             results.push(result);
         }
+        drop(record);
+        self.outbox.plan(with_receipts, accepted_at);
         (batch_id, results)
     }
 }

@@ -23,6 +23,7 @@ mod properties;
 mod receiver;
 mod retries;
 mod sandbox;
+mod sandbox_receipts;
 #[cfg(feature = "schemars")]
 mod schema;
 mod spec;

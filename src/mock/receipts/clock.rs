@@ -1,0 +1,84 @@
+//! The time of the sandbox.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::Instant;
+
+use crate::Timestamp;
+
+/// Tells how long the sandbox has been running, in its own time.
+pub struct Clock {
+    start: DateTime<Utc>,
+    kind: Kind,
+}
+
+enum Kind {
+    /// Real time, times the speed.
+    Scaled { since: Instant, speed: f64 },
+    /// What it was moved to.
+    Manual(Mutex<Duration>),
+}
+
+impl Clock {
+    pub(super) fn scaled(start: Option<SystemTime>, speed: f64) -> Self {
+        let since = Instant::now();
+        Self::new(start, Kind::Scaled { since, speed })
+    }
+
+    pub(super) fn manual(start: Option<SystemTime>) -> Self {
+        Self::new(start, Kind::Manual(Mutex::default()))
+    }
+
+    fn new(start: Option<SystemTime>, kind: Kind) -> Self {
+        let start = start.unwrap_or_else(SystemTime::now).into();
+        Self { start, kind }
+    }
+
+    pub fn is_manual(&self) -> bool {
+        matches!(self.kind, Kind::Manual(_))
+    }
+
+    pub fn now(&self) -> Duration {
+        match &self.kind {
+            Kind::Scaled { since, speed } => {
+                let seconds = since.elapsed().as_secs_f64() * speed;
+                Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+            }
+            Kind::Manual(now) => *lock(now),
+        }
+    }
+
+    /// The moment, as the platform writes it.
+    pub fn timestamp(&self, time: Duration) -> Timestamp {
+        let moment = TimeDelta::from_std(time).ok();
+        moment
+            .and_then(|time| self.start.checked_add_signed(time))
+            .unwrap_or(DateTime::<Utc>::MAX_UTC)
+            .format("%Y-%m-%dT%H:%M:%S%.6fZ")
+            .to_string()
+            .into()
+    }
+
+    /// The real time of a moment; `None` where it will not come.
+    pub(super) fn instant(&self, time: Duration) -> Option<Instant> {
+        let Kind::Scaled { since, speed } = &self.kind else {
+            return None;
+        };
+        let real = Duration::try_from_secs_f64(time.as_secs_f64() / speed).ok()?;
+        since.checked_add(real)
+    }
+
+    /// Moves a manual clock, never back.
+    pub(super) fn move_to(&self, time: Duration) {
+        if let Kind::Manual(now) = &self.kind {
+            let mut now = lock(now);
+            *now = time.max(*now);
+        }
+    }
+}
+
+fn lock(now: &Mutex<Duration>) -> MutexGuard<'_, Duration> {
+    now.lock().unwrap_or_else(PoisonError::into_inner)
+}
