@@ -1,0 +1,208 @@
+//! Sends a batch to the embedded sandbox, receives its delivery receipts, and tells what became of
+//! every message.
+//!
+//! ```sh
+//! cargo run --example receipts [-- SEED]
+//! ```
+//!
+//! The sandbox posts the receipts to a receiver on this machine: some of them twice, some late, some
+//! out of order, as the seed has it. Its clock is forty times as fast as the one on the wall. At the
+//! end the table is held against what the sandbox says that it posted.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::error::Error;
+use std::net::Ipv4Addr;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use axum::Router;
+use lon_batch::mock::{PostedReceipt, ReceiptFate, Receipts, Sandbox};
+use lon_batch::receipt::{
+    Code, DeliveryReceipt, Effect, Event, MessageTracker, Receiver, Stage, TrackedMessage, Webhook,
+};
+use lon_batch::{Batch, Content, Message, MessageState, Msisdn, StatusDetail};
+use tokio::net::TcpListener;
+
+const MESSAGES: u32 = 8;
+/// The value that the owner of an account sets for the webhook. A real one is long and random.
+const AUTHORIZATION: &str = "Bearer example-webhook-secret";
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
+    let seed = match env::args().nth(1) {
+        None => 8,
+        Some(seed) => seed.parse().map_err(|_| "the seed is no whole number")?,
+    };
+
+    // The receiver, as a service mounts it.
+    let tracker = Arc::new(Mutex::new(MessageTracker::new()));
+    let receipts = Arc::clone(&tracker);
+    let receiver = Receiver::new(Webhook::new(AUTHORIZATION)?, move |event| {
+        let receipts = Arc::clone(&receipts);
+        async move {
+            match event {
+                Ok(Event::Receipt(receipt)) => {
+                    let mut tracker = receipts.lock().unwrap_or_else(PoisonError::into_inner);
+                    print_effect(&receipt, tracker.receipt(&receipt));
+                }
+                Ok(other) => println!("{other}"),
+                Err(unreadable) => eprintln!("{unreadable}"),
+            }
+        }
+    });
+    let app: Router = Router::new().route_service("/receipts", receiver.clone());
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let url = format!("http://{}/receipts", listener.local_addr()?);
+    let server = tokio::spawn(async move { axum::serve(listener, app).await });
+
+    // The platform.
+    let settings = Receipts::new()
+        .authorization(AUTHORIZATION)
+        .speed(40.0)
+        .chaos(seed);
+    let sandbox = Sandbox::builder().receipts(settings).start().await?;
+    let client = sandbox.client().build()?;
+
+    let batch = batch(&url)?;
+    println!(
+        "Sending {} messages to the sandbox; receipts come to {url}. Seed {seed}.\n",
+        batch.len()
+    );
+    let result = client.send(&batch).await;
+    let mut followed = tracker.lock().unwrap_or_else(PoisonError::into_inner);
+    followed.sent(&batch, &result);
+    drop(followed);
+    result?;
+
+    sandbox.receipts_settled().await;
+    receiver.shutdown().await;
+    server.abort();
+
+    let tracker = tracker.lock().unwrap_or_else(PoisonError::into_inner);
+    print_table(&batch, &tracker);
+    compare(&batch, &tracker, &sandbox.receipts())
+}
+
+fn batch(url: &str) -> Result<Batch, Box<dyn Error>> {
+    let content = lon_batch::SharedContent::from(Content::new("Your parcel is on its way"));
+    let messages = (1..=MESSAGES).map(|number| {
+        let msisdn = Msisdn::parse(&format!("+668123456{number:02}"))?;
+        Ok(Message::new(msisdn, content.clone())
+            .client_message_id(format!("parcel-{number}"))
+            .dlr_callback_url(url))
+    });
+    let messages = messages.collect::<Result<Vec<_>, lon_batch::MsisdnError>>()?;
+    let batch = Batch::builder().client_batch_id("parcels");
+    Ok(batch.messages(messages).build()?)
+}
+
+/// A line for each receipt: what it says, and what it changes.
+fn print_effect(receipt: &DeliveryReceipt, effect: Effect) {
+    let id = receipt.client_message_id().unwrap_or("-");
+    let state = receipt.state();
+    match effect {
+        Effect::Moved { from, to } => println!("{id:<10} {state:<12} {from} -> {to}"),
+        Effect::Kept(stage) => println!("{id:<10} {state:<12} comes late, stays {stage}"),
+        _ => println!("{id:<10} {state:<12} comes again"),
+    }
+}
+
+fn print_table(batch: &Batch, tracker: &MessageTracker) {
+    println!("\n{:<10} {:<12} {:<44} why", "message", "is", "after");
+    for message in sent(batch, tracker) {
+        let history = message.history();
+        let states: Vec<_> = history.iter().map(|change| change.state.as_str()).collect();
+        let current = message.current();
+        let code = current.as_ref().and_then(|change| change.code);
+        let code = code.map_or_else(String::new, |code| match code {
+            Code::Api(code) => format!("code {code}: "),
+            Code::Receipt(code) => format!("receipt code {code}: "),
+        });
+        let reason = current.and_then(|change| change.reason);
+        println!(
+            "{:<10} {:<12} {:<44} {code}{}",
+            message.client_message_id().unwrap_or("-"),
+            message.stage(),
+            states.join(", "),
+            reason.as_deref().unwrap_or_default(),
+        );
+    }
+    println!("\n{}", tracker.counts());
+}
+
+/// The messages of the batch, in its order.
+fn sent<'a>(
+    batch: &'a Batch,
+    tracker: &'a MessageTracker,
+) -> impl Iterator<Item = TrackedMessage<'a>> {
+    let ids = batch.messages().iter();
+    let ids = ids.filter_map(|message| message.client_message_id.as_deref());
+    ids.flat_map(|id| tracker.with_client_message_id(id))
+}
+
+/// A change, whoever tells it.
+type Told = (MessageState, Option<StatusDetail>, Option<SystemTime>);
+
+/// Holds every message against what the sandbox says that it posted and that was taken.
+fn compare(
+    batch: &Batch,
+    tracker: &MessageTracker,
+    posted: &[PostedReceipt],
+) -> Result<(), Box<dyn Error>> {
+    let mut wrong = 0;
+    for message in sent(batch, tracker) {
+        let umid = message.umid();
+        let of_message = posted.iter().filter(|it| Some(&it.umid) == umid.as_ref());
+        let taken: Vec<_> = of_message
+            .filter(|it| it.fate == ReceiptFate::Taken)
+            .collect();
+        let stages = taken.iter().map(|it| it.state.stage());
+        let stage = stages.max().unwrap_or(Stage::Accepted);
+        let told = |it: Told| (it.0.to_string(), it.1.map(|it| it.to_string()), it.2);
+        let by_sandbox: BTreeSet<_> = taken
+            .iter()
+            .map(|it| {
+                told((
+                    it.state.clone(),
+                    it.detail.clone(),
+                    it.timestamp.to_system_time(),
+                ))
+            })
+            .collect();
+        let history = message.history().into_iter();
+        let by_tracker: BTreeSet<_> = history
+            .map(|it| told((it.state.clone(), it.detail.clone(), it.at())))
+            .collect();
+        if message.stage() != stage || by_tracker != by_sandbox {
+            wrong += 1;
+            println!("{message:?}: the sandbox posted {by_sandbox:?}, known is {by_tracker:?}");
+        }
+    }
+    let (tries, lost) = (
+        posted.iter().map(|it| it.tries.len()).sum::<usize>(),
+        posted
+            .iter()
+            .filter(|it| it.fate != ReceiptFate::Taken)
+            .count(),
+    );
+    if wrong > 0 || lost > 0 || tracker.counts().total() != u64::from(MESSAGES) {
+        return Err(format!("{wrong} messages are wrong, {lost} receipts were not taken").into());
+    }
+    println!(
+        "{} receipts in {tries} posts: every message is what the sandbox says.",
+        posted.len()
+    );
+    Ok(())
+}
