@@ -20,6 +20,7 @@ mod log;
 mod numbers;
 mod programs;
 mod properties;
+mod receipts;
 mod receiver;
 mod retries;
 mod sandbox;
