@@ -42,13 +42,17 @@ impl Shape {
     /// Collects what is wrong with a value and takes it out, so that the rest can be read. A
     /// `null` stands for a member that is not set. Tells whether there is a rest.
     pub(crate) fn prune(&self, value: &mut Value, checker: &mut Checker<'_>) -> bool {
+        if let Self::ReceivedInteger = self
+            && let Ok(number) = crate::received::number(&*value)
+        {
+            // Generated code reads a number alone.
+            *value = number.into();
+            return true;
+        }
         let rule = match (self, &mut *value) {
             (Self::String, Value::String(_)) | (Self::Boolean, Value::Bool(_)) => return true,
             (Self::Integer, Value::Number(number)) if number.is_i64() => return true,
             (Self::ReceivedText, Value::String(_) | Value::Number(_) | Value::Bool(_)) => {
-                return true;
-            }
-            (Self::ReceivedInteger, value) if crate::received::number(&*value).is_ok() => {
                 return true;
             }
             (Self::OneOf(listed), Value::String(text)) => {

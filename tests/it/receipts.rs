@@ -314,7 +314,7 @@ fn no_optional_member_has_to_be_there_or_to_be_what_it_should() {
 }
 
 #[test]
-fn what_can_be_taken_for_a_text_is() {
+fn what_can_be_taken_for_a_text_or_a_number_is() {
     for (odd, kept) in [
         (json!(5), "5"),
         (json!(-5), "-5"),
@@ -331,6 +331,12 @@ fn what_can_be_taken_for_a_text_is() {
             let event = event(&with(&place, odd.clone()));
             let written = serde_json::to_value(event.receipt().unwrap()).unwrap();
             assert_eq!(written, with(&place, kept.into()), "{place}");
+        }
+    }
+    for place in ["/version", "/payload/status/errorCode"] {
+        for odd in ["42", " 42 ", "+42"] {
+            let written = serde_json::to_value(read(&with(place, odd.into()))).unwrap();
+            assert_eq!(written, with(place, 42.into()));
         }
     }
     let empty = json!({"clientMessageId": "", "clientBatchId": ""});
