@@ -304,7 +304,8 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let receipt = |f: &mut fmt::Formatter<'_>, receipt: &DeliveryReceipt| {
             let umid = receipt.umid().without_numbers();
-            write!(f, "{umid} is {:?}", receipt.state())?;
+            // A line break in it would begin another line of the log.
+            write!(f, "{} is {:?}", umid.escape_debug(), receipt.state())?;
             match receipt.error_code() {
                 Some(code) => write!(f, ", receipt code {code}"),
                 None => Ok(()),

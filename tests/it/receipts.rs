@@ -1106,6 +1106,23 @@ fn no_phone_number_is_printed_wherever_it_stands() {
 }
 
 #[test]
+fn a_line_for_a_log_is_one_line() {
+    for odd in ["a\nb", "a\r\nb", "a\u{2028}b", "a\u{1b}[2Jb"] {
+        for place in [
+            "/payload/umid",
+            "/payload/status/state",
+            "/payload/channel",
+            "/eventType",
+            "/namespace",
+        ] {
+            let line = event(&with(place, odd.into())).to_string();
+            let breaks = |letter: char| letter.is_control() || letter == '\u{2028}';
+            assert!(!line.contains(breaks), "{line:?}");
+        }
+    }
+}
+
+#[test]
 fn a_receipt_is_written_as_it_was_read() {
     for sent in [version_8(), whole()] {
         let receipt = read(&sent);
