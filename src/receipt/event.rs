@@ -216,6 +216,12 @@ fn is_old_format(value: &Value) -> bool {
 }
 
 fn read_receipt(value: &mut Value) -> Result<Event, Problem> {
+    // What told nothing is not kept: written as a text it would tell another event.
+    if text(value, "eventType").is_none()
+        && let Some(members) = value.as_object_mut()
+    {
+        members.remove("eventType");
+    }
     let mut checker = Checker::default();
     let is_whole = DELIVERY_RECEIPT.prune(value, &mut checker);
     // An empty umid would be that of every message without one.

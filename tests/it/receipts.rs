@@ -349,6 +349,21 @@ fn what_can_be_taken_for_a_text_or_a_number_is() {
 }
 
 #[test]
+fn an_event_type_that_is_no_text_says_nothing() {
+    let mut without = whole();
+    put(&mut without, "/eventType", None);
+    for odd in [json!(5), json!(true), json!(null), json!([]), json!({})] {
+        let receipt = read(&with("/eventType", odd.clone()));
+        assert_eq!(receipt.event_type, None);
+        let written = serde_json::to_value(&receipt).unwrap();
+        assert_eq!(written, without);
+        assert_eq!(read(&written), receipt);
+        let other = other(&json!({"eventType": odd, "payload": {"umid": "a"}}));
+        assert_eq!(other.event_type, None);
+    }
+}
+
+#[test]
 fn ids_are_whatever_they_are() {
     let long = "x".repeat(1000);
     for id in ["not-a-uuid", "0", "ä/漢字 🎫", " ", "D03CBBF5", &long] {
