@@ -21,6 +21,7 @@ mod numbers;
 mod programs;
 mod properties;
 mod receipts;
+mod receipts_at_random;
 mod receiver;
 mod retries;
 mod sandbox;
