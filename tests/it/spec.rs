@@ -71,6 +71,9 @@ fn line_of(spec: &str, text: &str) -> usize {
 #[test]
 fn a_broken_spec_is_one_error_with_its_place_and_the_rule() {
     let operation = "/paths/~1api~1v1~1subaccounts~1{subAccountId}~1lon~1batch/post";
+    let callback = &format!(
+        "{operation}/callbacks/deliveryReceipt/{{$request.body#~1messages~10~1dlrCallbackUrl}}"
+    );
     let message_id = "        clientMessageId:\n          type: string\n          maxLength: 50\n";
     let in_id = |to: &str| message_id.replace("maxLength: 50", to);
     let at_id = "/components/schemas/Message/properties/clientMessageId";
@@ -328,6 +331,143 @@ fn a_broken_spec_is_one_error_with_its_place_and_the_rule() {
             "/components/schemas/Content/properties/actions/items".into(),
             "a schema cannot contain itself here",
         ),
+        // What is said of a receipt.
+        (
+            "      callbacks:\n",
+            "      x-callbacks:\n".into(),
+            "    post:\n      operationId: sendLonBatch",
+            5,
+            format!("{operation}/callbacks"),
+            "is missing; the platform posts receipts to it",
+        ),
+        (
+            "                      $ref: '#/components/schemas/DeliveryReceipt'\n",
+            "                      $ref: '#/components/schemas/BatchResponse'\n".into(),
+            "                      $ref: '#/components/schemas/BatchResponse'",
+            29,
+            format!("{callback}/post/requestBody/content/application~1json/schema/$ref"),
+            "has to be `#/components/schemas/DeliveryReceipt`",
+        ),
+        (
+            "                      $ref: '#/components/schemas/DeliveryReceipt'\n",
+            "                      type: object\n".into(),
+            "                    schema:\n                      type: object",
+            21,
+            format!("{callback}/post/requestBody/content/application~1json/schema/$ref"),
+            "is missing; the crate reads what is posted",
+        ),
+        (
+            "            post:\n              operationId: deliveryReceipt",
+            "            put:\n              operationId: deliveryReceipt".into(),
+            "          '{$request.body#/messages/0/dlrCallbackUrl}':",
+            11,
+            format!("{callback}/post/requestBody/content/application~1json/schema/$ref"),
+            "is missing; the crate reads what is posted",
+        ),
+        (
+            "      required: [payload]\n",
+            String::new(),
+            "    DeliveryReceipt:\n      type",
+            5,
+            "/components/schemas/DeliveryReceipt".into(),
+            "has to require `payload`, without which a receipt says nothing",
+        ),
+        (
+            "      required: [umid, status]\n",
+            "      required: [status]\n".into(),
+            "    ReceiptPayload:\n",
+            5,
+            "/components/schemas/ReceiptPayload".into(),
+            "has to require `umid`, without which a receipt says nothing",
+        ),
+        (
+            "      required: [umid, status]\n",
+            "      required: [umid]\n".into(),
+            "    ReceiptPayload:\n",
+            5,
+            "/components/schemas/ReceiptPayload".into(),
+            "has to require `status`, without which a receipt says nothing",
+        ),
+        (
+            "      required: [state]\n",
+            String::new(),
+            "    ReceiptStatus:\n",
+            5,
+            "/components/schemas/ReceiptStatus".into(),
+            "has to require `state`, without which a receipt says nothing",
+        ),
+        (
+            "          nullable: true\n          description: The id that the platform gave to the batch.\n          example: cf3cbbf5-3e2d-ea11-815d-020897df5459\n        clientMessageId",
+            "          description: The id that the platform gave to the batch.\n          example: cf3cbbf5-3e2d-ea11-815d-020897df5459\n        clientMessageId".into(),
+            "        batchId:\n",
+            9,
+            "/components/schemas/ReceiptPayload/properties/batchId".into(),
+            "a member of a response has to be nullable",
+        ),
+        (
+            "              nullable: true\n              description: The country of the number.\n",
+            "              description: The country of the number.\n".into(),
+            "            country:\n",
+            13,
+            "/components/schemas/ReceiptPayload/properties/user/properties/country".into(),
+            "a member of a response has to be nullable",
+        ),
+        (
+            "      required: [umid, status]\n",
+            "      required: [umid, status, channel]\n".into(),
+            "        channel:\n",
+            9,
+            "/components/schemas/ReceiptPayload/properties/channel".into(),
+            "a member of a response has to be nullable",
+        ),
+        (
+            "          format: received-text\n          nullable: true\n          description: The event, in words.\n",
+            "          nullable: true\n          description: The event, in words.\n".into(),
+            "        description:\n          type: string\n          nullable: true\n          description: The event, in words.",
+            9,
+            "/components/schemas/DeliveryReceipt/properties/description".into(),
+            "a text of a response has to have one of the formats opaque-id, lenient-date-time, received-text",
+        ),
+        (
+            "          format: opaque-id\n          description: The id that the platform gave to the message.\n          example: d03cbbf5-3e2d-ea11-815d-020897df5459\n        batchId",
+            "          description: The id that the platform gave to the message.\n          example: d03cbbf5-3e2d-ea11-815d-020897df5459\n        batchId".into(),
+            "        umid:\n",
+            9,
+            "/components/schemas/ReceiptPayload/properties/umid".into(),
+            "a text of a response has to have one of the formats opaque-id, lenient-date-time, received-text",
+        ),
+        (
+            "          format: received-text\n          nullable: true\n          description: What went wrong, in words.\n          example: Absent",
+            "          format: received-text\n          nullable: true\n          maxLength: 99\n          description: What went wrong, in words.\n          example: Absent".into(),
+            "maxLength: 99",
+            22,
+            "/components/schemas/ReceiptStatus/properties/errorMessage/maxLength".into(),
+            "a response has no limit of length",
+        ),
+        (
+            "      description: The channel that a message went through.\n      example: LineNotification\n      x-ignore-case: true\n",
+            "      description: The channel that a message went through.\n      example: LineNotification\n      x-ignore-case: often\n".into(),
+            "x-ignore-case: often",
+            22,
+            "/components/schemas/Channel/x-ignore-case".into(),
+            "has to be true or false, of a list of texts",
+        ),
+        (
+            "      example: 1\n      x-known-values:\n",
+            "      example: 1\n      x-ignore-case: true\n      x-known-values:\n".into(),
+            "      x-ignore-case: true\n      x-known-values:\n        - {value: 0",
+            22,
+            "/components/schemas/ReceiptErrorCode/x-ignore-case".into(),
+            "has to be true or false, of a list of texts",
+        ),
+        (
+            "        - {value: sms, description: SMS.}\n",
+            "        - {value: sms, description: SMS.}\n        - {value: LINE, name: Upper}\n".into(),
+            "- {value: LINE, name: Upper}",
+            11,
+            "/components/schemas/Channel/x-known-values/3".into(),
+            "is listed twice",
+        ),
     ];
     let mut tried = 0;
     let mut wrong = Vec::new();
@@ -348,7 +488,19 @@ fn a_broken_spec_is_one_error_with_its_place_and_the_rule() {
         }
     }
     assert_eq!(wrong, Vec::<String>::new());
-    assert!(tried >= 25);
+    assert!(tried >= 45);
+}
+
+#[test]
+fn values_that_differ_in_case_are_two_where_case_matters() {
+    let queued = "        - {value: queued, description";
+    let spec = changed(
+        queued,
+        &format!("        - {{value: QUEUED, name: Upper}}\n{queued}"),
+    );
+    let folder = build("case", &spec).unwrap();
+    let tables = fs::read_to_string(folder.join("tables.rs")).unwrap();
+    assert!(tables.contains(r#"Upper = "QUEUED";"#), "{tables}");
 }
 
 #[test]
