@@ -264,6 +264,7 @@ fn operation(spec: &Spec) -> Result<(), SpecError> {
 fn callback(spec: &Spec) -> Result<(), SpecError> {
     let pointer = format!("{OPERATION}/callbacks");
     let callbacks = spec.at(&pointer, "the platform posts receipts to it")?;
+    let mut has_one = false;
     for (name, expressions) in object(spec, &pointer, callbacks)? {
         let at = format!("{pointer}/{}", escape(name));
         for expression in object(spec, &at, expressions)?.keys() {
@@ -275,7 +276,12 @@ fn callback(spec: &Spec) -> Result<(), SpecError> {
             if spec.at(&schema, "the crate reads what is posted")? != wanted.as_str() {
                 return Err(spec.error(&schema, &format!("has to be `{wanted}`")));
             }
+            has_one = true;
         }
+    }
+    if !has_one {
+        let rule = "has to have a callback, which the platform posts receipts to";
+        return Err(spec.error(&pointer, rule));
     }
     Ok(())
 }
@@ -344,6 +350,13 @@ fn mapped(spec: &Spec) -> Result<(), SpecError> {
         if !is_required(spec.at(&pointer, "a receipt is made of it")?, member) {
             let rule = format!("has to require `{member}`, without which a receipt says nothing");
             return Err(spec.error(&pointer, &rule));
+        }
+        let nullable = format!("{pointer}/properties/{member}/nullable");
+        if spec.value.pointer(&nullable) == Some(&Value::Bool(true)) {
+            return Err(spec.error(
+                &nullable,
+                "cannot be null, a receipt without it says nothing",
+            ));
         }
     }
     for (name, members) in [

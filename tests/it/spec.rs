@@ -365,6 +365,22 @@ fn a_broken_spec_is_one_error_with_its_place_and_the_rule() {
             "is missing; the crate reads what is posted",
         ),
         (
+            "        deliveryReceipt:\n          '{$request",
+            "        {}\n      x-callbacks:\n        deliveryReceipt:\n          '{$request".into(),
+            "      callbacks:\n",
+            7,
+            format!("{operation}/callbacks"),
+            "has to have a callback, which the platform posts receipts to",
+        ),
+        (
+            "          description: The id that the platform gave to the message.\n          example: d03cbbf5-3e2d-ea11-815d-020897df5459\n        batchId",
+            "          nullable: true\n          description: The id that the platform gave to the message.\n          example: d03cbbf5-3e2d-ea11-815d-020897df5459\n        batchId".into(),
+            "          nullable: true\n          description: The id that the platform gave to the message.\n          example: d03cbbf5-3e2d-ea11-815d-020897df5459\n        batchId",
+            21,
+            "/components/schemas/ReceiptPayload/properties/umid/nullable".into(),
+            "cannot be null, a receipt without it says nothing",
+        ),
+        (
             "      required: [payload]\n",
             String::new(),
             "    DeliveryReceipt:\n      type",
