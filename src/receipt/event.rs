@@ -132,8 +132,10 @@ impl Event {
                 max: MAX_EVENT_BYTES,
             });
         }
-        // Most of what comes is a receipt with nothing odd in it.
-        if let Ok(receipt) = serde_json::from_slice::<DeliveryReceipt>(body)
+        // Most of what comes is a receipt with nothing odd in it. One has no lists, which a derived
+        // reader would take for objects.
+        if memchr::memchr(b'[', body).is_none()
+            && let Ok(receipt) = serde_json::from_slice::<DeliveryReceipt>(body)
             && receipt.is_told_whole()
         {
             return Ok(Self::of_receipt(receipt));

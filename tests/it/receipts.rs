@@ -725,6 +725,31 @@ fn what_is_no_json() {
 }
 
 #[test]
+fn a_list_is_never_taken_for_an_object() {
+    // As a derived reader would take it: every member, in the order of their names.
+    let listed = |object: &Value| {
+        let mut members: Vec<_> = object.as_object().unwrap().iter().collect();
+        members.sort_by_key(|(name, _)| *name);
+        members
+            .into_iter()
+            .map(|(_, value)| value)
+            .cloned()
+            .collect::<Value>()
+    };
+    let listed_at = |place: &str| with(place, listed(whole().pointer(place).unwrap()));
+    for place in ["/payload", "/payload/status"] {
+        let error = unreadable(listed_at(place).to_string());
+        assert_eq!(error.field(), Some(&*place[1..].replace('/', ".")));
+    }
+    assert_eq!(read(&listed_at("/payload/user")).payload.user, None);
+    let error = unreadable(listed(&whole()).to_string());
+    assert_eq!(
+        error.problem(),
+        &EventProblem::NotAnObject { found: "a list" }
+    );
+}
+
+#[test]
 fn json_that_is_no_object() {
     for (body, what) in [
         ("[]", "a list"),
