@@ -14,7 +14,7 @@ use std::env;
 use std::error::Error;
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use axum::Router;
@@ -54,8 +54,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
         async move {
             match event {
                 Ok(Event::Receipt(receipt)) => {
-                    let mut tracker = receipts.lock().unwrap_or_else(PoisonError::into_inner);
-                    print_effect(&receipt, tracker.receipt(&receipt));
+                    let effect = lock(&receipts).receipt(&receipt);
+                    print_effect(&receipt, effect);
                 }
                 Ok(other) => println!("{other}"),
                 Err(unreadable) => eprintln!("{unreadable}"),
@@ -81,18 +81,20 @@ async fn run() -> Result<(), Box<dyn Error>> {
         batch.len()
     );
     let result = client.send(&batch).await;
-    let mut followed = tracker.lock().unwrap_or_else(PoisonError::into_inner);
-    followed.sent(&batch, &result);
-    drop(followed);
+    lock(&tracker).sent(&batch, &result);
     result?;
 
     sandbox.receipts_settled().await;
     receiver.shutdown().await;
     server.abort();
 
-    let tracker = tracker.lock().unwrap_or_else(PoisonError::into_inner);
+    let tracker = lock(&tracker);
     print_table(&batch, &tracker);
     compare(&batch, &tracker, &sandbox.receipts())
+}
+
+fn lock(tracker: &Mutex<MessageTracker>) -> MutexGuard<'_, MessageTracker> {
+    tracker.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn batch(url: &str) -> Result<Batch, Box<dyn Error>> {
@@ -114,7 +116,7 @@ fn print_effect(receipt: &DeliveryReceipt, effect: Effect) {
     let state = receipt.state();
     match effect {
         Effect::Moved { from, to } => println!("{id:<10} {state:<12} {from} -> {to}"),
-        Effect::Kept(stage) => println!("{id:<10} {state:<12} comes late, stays {stage}"),
+        Effect::Kept(at) => println!("{id:<10} {state:<12} comes late, stays {at}"),
         _ => println!("{id:<10} {state:<12} comes again"),
     }
 }
