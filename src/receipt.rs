@@ -18,7 +18,7 @@
 //! | `queued` | accepted | the platform took the message |
 //! | `sent` | sent | it went to LINE; nothing has come back yet |
 //! | `delivered` | delivered | it reached the user. Final |
-//! | `undelivered` | undelivered | it did not reach the user; [`ReceiptErrorCode`] says why. Final |
+//! | `undelivered` | undelivered | it did not reach the user, and [`ReceiptErrorCode`] says why; its SMS fallback may still come. Final |
 //! | `rejected` | rejected | the platform did not send it; [`ReceiptErrorCode`] says why. Final |
 //!
 //! LON never reports `read`: nobody learns whether a notification was looked at. Nor does a receipt

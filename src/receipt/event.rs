@@ -140,13 +140,15 @@ impl Event {
         {
             return Ok(Self::of_receipt(receipt));
         }
-        let mut value = match serde_json::from_slice(body) {
+        // A byte of another encoding in some text does not lose the rest.
+        let json = String::from_utf8_lossy(body);
+        let mut value = match serde_json::from_str(&json) {
             Ok(value @ Value::Object(_)) => value,
             Ok(other) => {
                 let found = type_of(&other);
                 return Err(EventProblem::NotAnObject { found });
             }
-            Err(error) => return Err(not_read(body, &error)),
+            Err(error) => return Err(not_read(&json, &error)),
         };
         if is_receipt(&value) {
             return read_receipt(&mut value).map_err(EventProblem::Receipt);
@@ -183,10 +185,9 @@ impl Event {
 
 /// What is wrong with a body that serde does not take. JSON itself knows no depth and no largest
 /// number.
-fn not_read(body: &[u8], error: &serde_json::Error) -> EventProblem {
+fn not_read(body: &str, error: &serde_json::Error) -> EventProblem {
     let (line, column) = (error.line(), error.column());
-    let is_json = std::str::from_utf8(body)
-        .is_ok_and(|body| serde_json::from_str::<IgnoredAny>(body).is_ok());
+    let is_json = serde_json::from_str::<IgnoredAny>(body).is_ok();
     if is_json {
         EventProblem::BeyondLimits { line, column }
     } else {

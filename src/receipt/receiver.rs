@@ -78,8 +78,9 @@ type Handler = dyn Fn(Result<Event, UnreadableEvent>) -> Future<bool> + Send + S
 /// An answer comes within [`answer_within`](ReceiverBuilder::answer_within) of the request. Where
 /// the function ends within that time, the event is acknowledged after it; an error then makes the
 /// platform post the event again. Where it does not, the event is acknowledged before it ended: the
-/// function goes on, and what becomes of the event is in its hands alone. So write an event down
-/// first, and do slow work afterwards. An event comes more than once at times: a
+/// function goes on, and what becomes of the event is in its hands alone: what fails then is told to
+/// the log (`tracing`) and does not come again. So write an event down first, with a time-out shorter
+/// than that of the answer, and do slow work afterwards. An event comes more than once at times: a
 /// [`MessageTracker`](super::MessageTracker) counts it once.
 ///
 /// The function runs in a task of its own, which goes on when the connection is lost. An event for
@@ -147,7 +148,8 @@ impl ReceiverBuilder {
     }
 
     /// How many functions run at a time, at least 1. It bounds what is acknowledged and not handled
-    /// yet. Where no other may start, a request waits as long as it may and is answered with 503.
+    /// yet. Where no other may start, a request waits for half of the time for an answer and is
+    /// then answered with 503.
     #[must_use]
     pub fn max_running(mut self, functions: usize) -> Self {
         self.max_running = functions.clamp(1, Semaphore::MAX_PERMITS);
@@ -252,12 +254,18 @@ impl Inner {
     ) -> StatusCode {
         // Taken before the look at whether it shuts down: who waits for all to end sees it.
         let token = self.running.token();
+        let line = match &event {
+            Ok(event) => event.to_string(),
+            Err(error) => error.to_string(),
+        };
         if self.running.is_closed() {
+            tracing::warn!("not taken, since the receiver shuts down: {line}");
             return StatusCode::SERVICE_UNAVAILABLE;
         }
         let free = Arc::clone(&self.free).acquire_owned();
-        let Ok(Ok(place)) = timeout_at(deadline, free).await else {
-            tracing::warn!("no more events are taken: as many functions run as may");
+        // Half of the time is left to the function: one that hardly began is not acknowledged.
+        let Ok(Ok(place)) = timeout_at(deadline - self.answer_within / 2, free).await else {
+            tracing::warn!("not taken, since as many functions run as may: {line}");
             return StatusCode::SERVICE_UNAVAILABLE;
         };
         let inner = Arc::clone(self);
@@ -268,9 +276,12 @@ impl Inner {
         drop(token);
         match timeout_at(deadline, &mut task).await {
             Ok(Ok(true)) => StatusCode::OK,
-            Ok(Ok(false) | Err(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+            Ok(Ok(false) | Err(_)) => {
+                tracing::warn!("not handled, the function failed: {line}");
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
             Err(_) => {
-                self.running.spawn(acknowledged(task));
+                self.running.spawn(acknowledged(task, line));
                 StatusCode::OK
             }
         }
@@ -278,11 +289,9 @@ impl Inner {
 }
 
 /// Tells where an event that was acknowledged is not handled after all.
-async fn acknowledged(task: JoinHandle<bool>) {
+async fn acknowledged(task: JoinHandle<bool>, line: String) {
     if !task.await.unwrap_or(false) {
-        tracing::error!(
-            "an event was acknowledged and not handled: its function failed after the time for an answer"
-        );
+        tracing::error!("acknowledged and not handled, the function failed too late: {line}");
     }
 }
 

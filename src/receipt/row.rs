@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use smol_str::SmolStr;
 
+use super::Stage;
 use super::change::Changes;
 
 /// What was told of one umid, or of one clientMessageId without a umid.
@@ -15,6 +16,8 @@ pub(super) struct Row {
     pub(super) client_message_id: SmolStr,
     /// Whether anything told that it is a LON message.
     pub(super) is_lon: bool,
+    /// Whether a send of it may have been made that nothing has settled; of a row without a umid.
+    pub(super) may_have_been_sent: bool,
     pub(super) changes: Changes,
 }
 
@@ -28,6 +31,22 @@ pub(super) enum Umid {
 }
 
 impl Row {
+    /// How far it has come by what was told of it alone. That one send was rejected settles nothing
+    /// where another may have been made.
+    pub(super) fn stage(&self) -> Stage {
+        let counts = |stage: &Stage| !(self.may_have_been_sent && *stage == Stage::Rejected);
+        self.changes
+            .stages()
+            .filter(counts)
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// Whether the platform gave a umid to it, and did not reject it.
+    pub(super) fn is_taken(&self) -> bool {
+        self.is_by_umid() && self.stage() != Stage::Rejected
+    }
+
     /// Whether it is what the platform gave a umid to, and no receipt of another channel.
     pub(super) fn is_by_umid(&self) -> bool {
         self.is_lon && self.umid != Umid::NotKnown

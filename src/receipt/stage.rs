@@ -33,7 +33,8 @@ pub enum Stage {
     Sent,
     /// The platform did not send the message: `rejected`, `failed`. Final.
     Rejected,
-    /// The message did not reach the user: `undelivered`. Final.
+    /// The notification did not reach the user: `undelivered`. Final, but that its SMS fallback, if
+    /// it has one, may still come.
     Undelivered,
     /// The message reached the user: `delivered`, and `read`, which LON never reports. Final.
     Delivered,

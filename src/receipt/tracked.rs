@@ -50,13 +50,20 @@ impl<'a> TrackedMessage<'a> {
 
     /// How far it has come.
     pub fn stage(&self) -> Stage {
-        self.stages().max().unwrap_or_default()
+        let by_id = self.by_id().flat_map(|row| row.changes.stages());
+        // What came by the id alone may be of another send: it never ends this one badly.
+        let by_id = by_id.filter(|it| !matches!(it, Stage::Rejected | Stage::Undelivered));
+        by_id.fold(self.row.stage(), Stage::max)
     }
 
     /// The change that is shown, with the state, its detail, its time and why; `None` where
     /// nothing was told.
     pub fn current(&self) -> Option<Change> {
-        self.history().into_iter().max_by(Change::in_weight)
+        let stage = self.stage();
+        let shown = self.history().into_iter();
+        shown
+            .filter(|it| it.stage() == stage)
+            .max_by(Change::in_weight)
     }
 
     /// Everything that was told of it, each change once, the oldest first by the platform's clock.
@@ -70,10 +77,14 @@ impl<'a> TrackedMessage<'a> {
         history
     }
 
-    /// Whether it was told to be in several stages of which each is final.
+    /// Whether it was told to be in several stages of which each is final. A receipt of another
+    /// channel with another umid contradicts nothing: the SMS may come where the notification did
+    /// not.
     pub fn is_contradictory(&self) -> bool {
         let mut last = None;
-        let mut finals = self.stages().filter(|stage| stage.is_final());
+        let rows = self.rows().filter(|row| row.is_lon);
+        let stages = rows.flat_map(|row| row.changes.stages());
+        let mut finals = stages.filter(|stage| stage.is_final());
         finals.any(|stage| last.replace(stage).is_some_and(|it| it != stage))
     }
 
@@ -83,7 +94,8 @@ impl<'a> TrackedMessage<'a> {
         let same = self
             .tracker
             .rows_with_client_id(&self.row.client_message_id);
-        same.filter(|row| self.tracker.took(row)).count()
+        let others = same.filter(|row| row.is_taken() && !std::ptr::eq(*row, self.row));
+        others.count() + usize::from(self.row.is_taken())
     }
 
     /// Whether the platform took it, and has another with its clientMessageId that counts before.
@@ -91,20 +103,20 @@ impl<'a> TrackedMessage<'a> {
         let same = self
             .tracker
             .rows_with_client_id(&self.row.client_message_id);
-        let mut taken = same.filter(|row| self.tracker.took(row));
-        self.tracker.took(self.row) && taken.any(|row| std::ptr::from_ref(row) < self.row)
+        let mut taken = same.filter(|row| row.is_taken());
+        self.row.is_taken() && taken.any(|row| std::ptr::from_ref(row) < self.row)
     }
 
     /// What belongs to it: its own row, and what is known by its clientMessageId alone.
     pub(super) fn rows(self) -> impl Iterator<Item = &'a Row> {
-        let own = self.row;
-        let same = self.tracker.rows_with_client_id(&own.client_message_id);
-        let by_id = same.filter(move |row| !row.is_by_umid() && !std::ptr::eq(*row, own));
-        std::iter::once(own).chain(by_id)
+        std::iter::once(self.row).chain(self.by_id())
     }
 
-    fn stages(self) -> impl Iterator<Item = Stage> + 'a {
-        self.rows().flat_map(|row| row.changes.stages())
+    /// What is known by its clientMessageId alone, and is no message of its own.
+    fn by_id(self) -> impl Iterator<Item = &'a Row> {
+        let (tracker, own) = (self.tracker, self.row);
+        let same = tracker.rows_with_client_id(&own.client_message_id);
+        same.filter(move |row| !std::ptr::eq(*row, own) && !tracker.is_message(row))
     }
 }
 
@@ -120,7 +132,8 @@ impl Counts {
         *counts.of_mut(stage)
     }
 
-    /// The messages of which nothing more is due.
+    /// The messages in a final stage: of LON nothing more is due. One that is undelivered may still
+    /// come as its SMS fallback.
     pub fn settled(&self) -> u64 {
         let last = Stage::ALL.iter().filter(|stage| stage.is_final());
         last.map(|stage| self.of(*stage)).sum()
@@ -145,6 +158,12 @@ impl fmt::Display for Counts {
         for stage in Stage::ALL {
             write!(f, "{between}{} {stage}", self.of(stage))?;
             between = ", ";
+        }
+        if self.contradictory > 0 {
+            write!(f, "; {} contradictory", self.contradictory)?;
+        }
+        if self.taken_again > 0 {
+            write!(f, "; {} taken again", self.taken_again)?;
         }
         Ok(())
     }

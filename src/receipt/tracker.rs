@@ -49,31 +49,40 @@ use hashbrown::HashTable;
 ///
 /// # What is one message
 /// What the platform gave one umid is one message. What is told without a umid, by clientMessageId
-/// alone, is of every message with that id; while no umid is known with it, it is a message of its
-/// own. So a send whose answer was lost is [`Stage::Unknown`] until a receipt names its
-/// clientMessageId. Give messages ids that no other message has that the same tracker follows:
-/// then two umids with one id mean that the platform took the message twice
-/// ([`times_taken`](TrackedMessage::times_taken)).
+/// alone, is of every message with that id; while no umid is known with it, or only such as were
+/// rejected, it is a message of its own. So a send whose answer was lost is [`Stage::Unknown`] until
+/// a receipt names its clientMessageId, also where an earlier send of it was rejected.
+///
+/// Give messages ids that no other message has that the same tracker follows, and keep the id of
+/// one that you mend and send again: then two umids that were taken with one id mean that the
+/// platform took the message twice ([`times_taken`](TrackedMessage::times_taken)). A message
+/// without an id is followed by its umid alone, and not at all while that is not known. Sums are
+/// those of what was sent only if every message has an id and the answers repeat it. Ids that
+/// thousands of messages share make it slow.
 ///
 /// # Which state is shown
 /// That of the greatest [`Stage`]; of several of one stage the latest by its timestamp. So a state
 /// never goes back to an earlier one, and the result does not depend on the order in which anything
-/// is told. (A state that came by clientMessageId alone leaves a message again where its umid turns
-/// out to be that of another.) Where final states contradict each other, `delivered` is shown before `undelivered`,
+/// is told. (A state that came by clientMessageId alone leaves a message again where it turns
+/// out to be of another.) Where final states contradict each other, `delivered` is shown before `undelivered`,
 /// and that before `rejected`: taking a message that somebody has for one that nobody has would
 /// mean to send it twice. All of them stay in the [`history`](TrackedMessage::history), and
-/// [`is_contradictory`](TrackedMessage::is_contradictory) is true.
+/// [`is_contradictory`](TrackedMessage::is_contradictory) is true. What came by clientMessageId
+/// alone moves a message with a umid forward and never ends it as rejected or undelivered: it may
+/// have been of another send.
 ///
 /// # Receipts of other channels
 /// A receipt of another channel ([`Event::OtherChannel`](super::Event::OtherChannel)) belongs to a
 /// message that has its umid, or else its clientMessageId; alone it makes no message. Feed those if
 /// your messages have an SMS fallback, whose receipts come under a channel that is not documented,
-/// and if no message of another channel has their ids.
+/// and if no message of another channel has their ids. Each is kept, also one that belongs to no
+/// message.
 ///
 /// # Memory
 /// It keeps every message that it was told of, some 150 bytes each (`docs/COST.md`), until
-/// [`retain`](Self::retain) lets it go. It is not saved anywhere: feed the stored receipts to a new
-/// one.
+/// [`retain`](Self::retain) lets it go. It is not saved anywhere. To have it again after a crash,
+/// store the ids before a send, the answers and the receipts, and feed all of them to a new one:
+/// receipts alone do not bring back the messages that had none.
 #[derive(Clone, Default)]
 pub struct MessageTracker {
     rows: Vec<Row>,
@@ -123,12 +132,20 @@ impl MessageTracker {
                 }
             }
             Err(error) if error.may_have_been_sent() => {
-                for message in batch.messages() {
-                    self.note(None, message.client_message_id.as_deref(), true, None);
+                let ids = batch.messages().iter();
+                for id in ids.filter_map(|message| message.client_message_id.as_deref()) {
+                    self.may_have_been_sent(id);
                 }
             }
             Err(_) => {}
         }
+    }
+
+    /// Takes in that a message with this clientMessageId may have been sent: one of which no answer
+    /// is known, as after a crash in the middle of a send. It is [`Stage::Unknown`] until something
+    /// tells more.
+    pub fn may_have_been_sent(&mut self, client_message_id: &str) {
+        self.note(None, Some(client_message_id), true, None);
     }
 
     /// Takes in the answer to a batch: what it tells of each message that it lists.
@@ -211,7 +228,8 @@ impl MessageTracker {
     }
 
     /// Lets go of the messages of which `keep` says false, and of receipts that belong to none. A
-    /// receipt that comes later starts its message anew.
+    /// receipt that comes later starts its message anew: let go of what has been final for longer
+    /// than you wait for late ones, and of all messages with one clientMessageId together.
     pub fn retain(&mut self, mut keep: impl FnMut(&TrackedMessage<'_>) -> bool) {
         let mut kept = Self::default();
         for message in self.messages().filter(|message| keep(message)) {
@@ -237,6 +255,7 @@ impl MessageTracker {
         };
         let row = &mut self.rows[place];
         row.is_lon |= is_lon;
+        row.may_have_been_sent |= row.umid == Umid::NotKnown && change.is_none();
         change.is_some_and(|change| row.changes.add(change))
     }
 
@@ -246,6 +265,7 @@ impl MessageTracker {
         };
         let copy = &mut self.rows[place];
         copy.is_lon |= row.is_lon;
+        copy.may_have_been_sent |= row.may_have_been_sent;
         for change in row.changes.iter() {
             copy.changes.add(change);
         }
@@ -266,6 +286,7 @@ impl MessageTracker {
                 umid,
                 client_message_id: id.into(),
                 is_lon: false,
+                may_have_been_sent: false,
                 changes: Changes::default(),
             }));
         };
@@ -332,18 +353,22 @@ impl MessageTracker {
             .map(|place| &self.rows[place])
     }
 
-    /// Whether the platform gave a umid to a LON message with this id.
-    fn is_taken(&self, id: &str) -> bool {
-        self.rows_with_client_id(id).any(Row::is_by_umid)
-    }
-
     /// The message that a row stands for, where it stands for one.
     fn message<'a>(&'a self, row: &'a Row) -> Option<TrackedMessage<'a>> {
-        let is_message = match row.umid {
-            Umid::NotKnown => !self.is_taken(&row.client_message_id),
-            _ => row.is_lon,
-        };
-        is_message.then_some(TrackedMessage { tracker: self, row })
+        let message = TrackedMessage { tracker: self, row };
+        self.is_message(row).then_some(message)
+    }
+
+    /// Whether a row stands for a message of its own. Without a umid it does so while no umid with
+    /// its id was taken: of those that were rejected it is another send, unless it is the same
+    /// rejection.
+    pub(super) fn is_message(&self, row: &Row) -> bool {
+        if row.umid != Umid::NotKnown {
+            return row.is_lon;
+        }
+        let same = || self.rows_with_client_id(&row.client_message_id);
+        !same().any(Row::is_taken)
+            && (row.stage() != Stage::Rejected || !same().any(Row::is_by_umid))
     }
 
     /// The stage of the message that a receipt is about. One that comes under a new umid is about a
@@ -356,12 +381,6 @@ impl MessageTracker {
         let messages = self.with_client_message_id(id);
         let messages = messages.filter(|it| !receipt.is_lon() || it.umid().is_none());
         messages.map(|it| it.stage()).max().unwrap_or_default()
-    }
-
-    /// Whether the platform gave a umid to what a row stands for, and did not reject it.
-    pub(super) fn took(&self, row: &Row) -> bool {
-        let message = TrackedMessage { tracker: self, row };
-        row.is_by_umid() && message.stage() != Stage::Rejected
     }
 }
 
