@@ -260,6 +260,18 @@ async fn a_manual_clock_stands_still() {
 }
 
 #[tokio::test]
+async fn while_it_moves_the_clock_shows_when_a_post_is_due() {
+    let receiver = Receiver::start().await;
+    let sandbox = started(by_hand()).await;
+    let with_url = |id| message(id).dlr_callback_url(receiver.url());
+    send(&sandbox, [with_url("a")]).await;
+    sandbox.receipts_settled().await;
+    send(&sandbox, [with_url("b")]).await;
+    let accepted_later = &sandbox.receipts()[3].timestamp;
+    assert_eq!(*accepted_later, "2020-01-04T08:20:04.310000Z");
+}
+
+#[tokio::test]
 async fn a_failed_post_is_made_again_as_the_platform_does() {
     // A port that is taken, and where nobody listens.
     let unused = TcpSocket::new_v4().unwrap();
@@ -398,7 +410,10 @@ async fn a_receiver_that_does_not_answer_times_out() {
     send(&sandbox, [message("a").dlr_callback_url(server.base_url())]).await;
     // From here on time jumps whenever there is nothing to do but to wait.
     tokio::time::pause();
+    let before = tokio::time::Instant::now();
     sandbox.advance(SECOND).await;
+    let seconds = before.elapsed().as_secs();
+    assert_eq!(seconds, 2 * Receipts::TIME_OUT.as_secs());
     let receipt = &sandbox.receipts()[0];
     assert_eq!(tried_at(receipt), [0, 1_000]);
     assert!(
@@ -626,6 +641,26 @@ async fn details_codes_words_edits_and_losses() {
     assert_eq!(receipts[3].fate, ReceiptFate::NotPosted(NotPosted::Lost));
 }
 
+#[tokio::test]
+async fn an_edit_that_panics_stops_no_other_receipt() {
+    let receiver = Receiver::start().await;
+    let sandbox = started(by_hand().plan(|message| {
+        let step = Step::new(MessageState::Queued);
+        match message.message.client_message_id.as_deref() {
+            Some("a") => vec![step.edit(|_| panic!("an edit of a test"))],
+            _ => vec![step],
+        }
+    }))
+    .await;
+    let client = sandbox.client().build().unwrap();
+    let with_url = |id| message(id).dlr_callback_url(receiver.url());
+    let batch = Batch::builder().message(with_url("a")).build().unwrap();
+    assert!(client.send(&batch).await.is_err());
+    send(&sandbox, [with_url("b")]).await;
+    sandbox.advance(SECOND).await;
+    assert_eq!(receiver.order(), ["b queued"]);
+}
+
 /// What chaos made of 200 messages: the record, without what depends on when they were accepted.
 async fn chaos(receipts: Receipts) -> (Vec<String>, Vec<String>) {
     let receiver = Receiver::start().await;
@@ -747,6 +782,22 @@ async fn the_record_is_kept_within_bounds() {
     assert_eq!(ids, ["c", "c", "c", "d", "d", "d"]);
     // What is not kept is posted all the same.
     assert_eq!(receiver.requests().len(), 12);
+}
+
+#[tokio::test]
+async fn a_message_without_receipts_takes_no_place_in_the_record() {
+    let receiver = Receiver::start().await;
+    let plan = by_hand().plan(
+        |message| match message.message.client_message_id.as_deref() {
+            Some("a") => vec![Step::new(MessageState::Queued)],
+            _ => Vec::new(),
+        },
+    );
+    let builder = Sandbox::builder().receipts(plan).keep(1);
+    let sandbox = builder.start().await.unwrap();
+    let messages = ["a", "b"].map(|id| message(id).dlr_callback_url(receiver.url()));
+    send(&sandbox, messages).await;
+    assert_eq!(sandbox.receipts().len(), 1);
 }
 
 #[tokio::test]
