@@ -79,7 +79,7 @@ use hashbrown::HashTable;
 /// message.
 ///
 /// # Memory
-/// It keeps every message that it was told of, some 150 bytes each (`docs/COST.md`), until
+/// It keeps every message that it was told of, some 160 bytes each (`docs/COST.md`), until
 /// [`retain`](Self::retain) lets it go. It is not saved anywhere. To have it again after a crash,
 /// store the ids before a send, the answers and the receipts, and feed all of them to a new one:
 /// receipts alone do not bring back the messages that had none.
