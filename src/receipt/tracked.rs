@@ -50,9 +50,7 @@ impl<'a> TrackedMessage<'a> {
 
     /// How far it has come.
     pub fn stage(&self) -> Stage {
-        let by_id = self.by_id().flat_map(|row| row.changes.stages());
-        // What came by the id alone may be of another send: it never ends this one badly.
-        let by_id = by_id.filter(|it| !matches!(it, Stage::Rejected | Stage::Undelivered));
+        let by_id = self.by_id().flat_map(stages_by_id);
         by_id.fold(self.row.stage(), Stage::max)
     }
 
@@ -77,13 +75,18 @@ impl<'a> TrackedMessage<'a> {
         history
     }
 
-    /// Whether it was told to be in several stages of which each is final. A receipt of another
-    /// channel with another umid contradicts nothing: the SMS may come where the notification did
-    /// not.
+    /// Whether it was told to be in several stages of which each is final. Two things contradict
+    /// nothing: a receipt of another channel with another umid, since the SMS may come where the
+    /// notification did not; and a bad end that is known by its clientMessageId alone, which may
+    /// have been that of an earlier send.
     pub fn is_contradictory(&self) -> bool {
         let mut last = None;
-        let rows = self.rows().filter(|row| row.is_lon);
-        let stages = rows.flat_map(|row| row.changes.stages());
+        let by_id = self.by_id().filter(|row| row.is_lon);
+        let stages = self
+            .row
+            .changes
+            .stages()
+            .chain(by_id.flat_map(stages_by_id));
         let mut finals = stages.filter(|stage| stage.is_final());
         finals.any(|stage| last.replace(stage).is_some_and(|it| it != stage))
     }
@@ -118,6 +121,13 @@ impl<'a> TrackedMessage<'a> {
         let same = tracker.rows_with_client_id(&own.client_message_id);
         same.filter(move |row| !std::ptr::eq(*row, own) && !tracker.is_message(row))
     }
+}
+
+/// The stages that count for a message of what came by its clientMessageId alone, which may be of
+/// another send: it never ends this one badly.
+fn stages_by_id(row: &Row) -> impl Iterator<Item = Stage> {
+    let stages = row.changes.stages();
+    stages.filter(|it| !matches!(it, Stage::Rejected | Stage::Undelivered))
 }
 
 impl Counts {

@@ -392,6 +392,29 @@ fn another_send_is_not_hidden_behind_one_that_was_rejected() {
 }
 
 #[test]
+fn an_earlier_rejection_without_a_umid_contradicts_nothing() {
+    let by_id =
+        |state: &str| answer(&json!([{"clientMessageId": "a", "status": {"state": state}}]));
+    let mut tracker = MessageTracker::new();
+    tracker.answered(&by_id("rejected"));
+    // Mended, and sent again.
+    tracker.receipt(&state(UMID, "delivered", 1));
+    let message = tracker.with_umid(UMID).unwrap();
+    assert_eq!(message.stage(), Stage::Delivered);
+    assert_eq!(message.history().len(), 2);
+    assert!(!message.is_contradictory());
+    assert_eq!(tracker.counts().contradictory, 0);
+
+    // That it came, told by the id alone, does contradict a bad end.
+    let mut tracker = MessageTracker::new();
+    tracker.answered(&by_id("delivered"));
+    tracker.receipt(&state(UMID, "undelivered", 1));
+    let message = tracker.with_umid(UMID).unwrap();
+    assert_eq!(message.stage(), Stage::Delivered);
+    assert!(message.is_contradictory());
+}
+
+#[test]
 fn ids_that_were_stored_before_a_crash_are_followed_again() {
     let mut tracker = MessageTracker::new();
     tracker.may_have_been_sent("a");
