@@ -139,11 +139,13 @@ impl ReceiverBuilder {
     pub const DEFAULT_ANSWER_WITHIN: Duration = Duration::from_secs(4);
     /// How many functions run at a time unless another number is set.
     pub const DEFAULT_MAX_RUNNING: usize = 1024;
+    /// What is set above it is this: a day.
+    const LONGEST_ANSWER: Duration = Duration::from_secs(24 * 60 * 60);
 
-    /// How long after a request came its answer is given at the latest.
+    /// How long after a request came its answer is given at the latest; at most a day.
     #[must_use]
     pub fn answer_within(mut self, time: Duration) -> Self {
-        self.answer_within = time;
+        self.answer_within = time.min(Self::LONGEST_ANSWER);
         self
     }
 
