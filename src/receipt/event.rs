@@ -20,13 +20,20 @@ pub const MAX_EVENT_BYTES: usize = 256 * 1024;
 /// Bytes that are kept of what cannot be read.
 const KEPT: usize = 64 * 1024;
 
+/// That of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Characters of an event in a log.
+const LINE: usize = 400;
+
 /// What the platform posted to a callback URL.
 ///
 /// One URL gets everything: receipts of all channels, messages from users, events of the account.
 /// Every one of them is to be answered with a 2xx: after an error the platform posts it four more
 /// times.
 ///
-/// `Display` writes what it is in a line for a log, without phone numbers.
+/// `Display` writes what it is in a line for a log, without phone numbers, in at most 400
+/// characters.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -52,7 +59,8 @@ pub struct OtherEvent {
     pub namespace: Option<Namespace>,
     /// What it is about.
     pub event_type: Option<EventType>,
-    /// The whole of it, a JSON object. It may have phone numbers and messages of users in it.
+    /// The whole of it, a JSON object, but for a mark of its encoding (BOM). It may have phone
+    /// numbers and messages of users in it.
     pub body: Bytes,
 }
 
@@ -132,6 +140,8 @@ impl Event {
                 max: MAX_EVENT_BYTES,
             });
         }
+        // RFC 8259 lets a reader pass over a mark of the encoding.
+        let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
         // Most of what comes is a receipt with nothing odd in it. One has no lists, which a derived
         // reader would take for objects.
         if memchr::memchr(b'[', body).is_none()
@@ -311,42 +321,45 @@ impl DeliveryReceipt {
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let receipt = |f: &mut fmt::Formatter<'_>, receipt: &DeliveryReceipt| {
-            let umid = receipt.umid().without_numbers();
-            // A line break in it would begin another line of the log.
-            write!(f, "{} is {:?}", umid.escape_debug(), receipt.state())?;
-            match receipt.error_code() {
-                Some(code) => write!(f, ", receipt code {code}"),
-                None => Ok(()),
+        let line = match self {
+            Self::Receipt(lon) => format!("delivery receipt: {}", summary(lon)),
+            Self::OtherChannel(other) => match &other.payload.channel {
+                Some(channel) => {
+                    format!(
+                        "delivery receipt of channel {channel:?}: {}",
+                        summary(other)
+                    )
+                }
+                None => format!("delivery receipt without a channel: {}", summary(other)),
+            },
+            Self::OldFormat(_) => {
+                "delivery receipt in the old flat format, which is not read: the \
+                 owner of the account has to delete the old webhook and make a new one, see \
+                 https://developer.8x8.com/connect/docs/webhook-migration-guide"
+                    .to_owned()
+            }
+            Self::Other(event) => {
+                let kind = match (&event.namespace, &event.event_type) {
+                    (Some(namespace), Some(kind)) => format!("{namespace:?}, {kind:?}"),
+                    (None, Some(kind)) => format!("{kind:?}"),
+                    (Some(namespace), None) => format!("{namespace:?}, of no type"),
+                    (None, None) => "of no type".to_owned(),
+                };
+                format!("event that is no delivery receipt: {kind}")
             }
         };
-        match self {
-            Self::Receipt(lon) => {
-                f.write_str("delivery receipt: ")?;
-                receipt(f, lon)
-            }
-            Self::OtherChannel(other) => {
-                match &other.payload.channel {
-                    Some(channel) => write!(f, "delivery receipt of channel {channel:?}: ")?,
-                    None => f.write_str("delivery receipt without a channel: ")?,
-                }
-                receipt(f, other)
-            }
-            Self::OldFormat(_) => f.write_str(
-                "delivery receipt in the old flat format, which is not read: the owner of the \
-                 account has to delete the old webhook and make a new one, see \
-                 https://developer.8x8.com/connect/docs/webhook-migration-guide",
-            ),
-            Self::Other(event) => {
-                f.write_str("event that is no delivery receipt: ")?;
-                match (&event.namespace, &event.event_type) {
-                    (Some(namespace), Some(kind)) => write!(f, "{namespace:?}, {kind:?}"),
-                    (None, Some(kind)) => write!(f, "{kind:?}"),
-                    (Some(namespace), None) => write!(f, "{namespace:?}, of no type"),
-                    (None, None) => f.write_str("of no type"),
-                }
-            }
-        }
+        write!(f, "{line:.LINE$}")
+    }
+}
+
+/// What a receipt says, in a line.
+fn summary(receipt: &DeliveryReceipt) -> String {
+    let umid = receipt.umid().without_numbers();
+    // A line break in it would begin another line of the log.
+    let state = format!("{} is {:?}", umid.escape_debug(), receipt.state());
+    match receipt.error_code() {
+        Some(code) => format!("{state}, receipt code {code}"),
+        None => state,
     }
 }
 

@@ -704,6 +704,26 @@ fn a_byte_of_another_encoding_does_not_lose_the_rest() {
 }
 
 #[test]
+fn a_mark_of_the_encoding_is_passed_over() {
+    let inbound = json!({"eventType": "inbound_message_received"}).to_string();
+    for body in [whole().to_string(), inbound.clone()] {
+        let marked = Event::from_json(format!("\u{feff}{body}").as_bytes()).unwrap();
+        let plain = Event::from_json(body.as_bytes()).unwrap();
+        assert_eq!(marked.receipt(), plain.receipt());
+        assert_eq!(marked.to_string(), plain.to_string());
+    }
+    let marked = Event::from_json(format!("\u{feff}{inbound}").as_bytes()).unwrap();
+    let Event::Other(event) = marked else {
+        panic!("{marked}");
+    };
+    assert_eq!(event.body, inbound);
+    // One, at the start.
+    for body in ["\u{feff}\u{feff}{}", "{}\u{feff}"] {
+        assert_eq!(unreadable(body).status(), 400);
+    }
+}
+
+#[test]
 fn what_is_no_json() {
     let whole = serde_json::to_string_pretty(&whole()).unwrap();
     let cut = &whole[..whole.len() / 2];
@@ -1157,7 +1177,8 @@ fn no_phone_number_is_printed_wherever_it_stands() {
 
 #[test]
 fn a_line_for_a_log_is_one_line() {
-    for odd in ["a\nb", "a\r\nb", "a\u{2028}b", "a\u{1b}[2Jb"] {
+    let long = "\u{2028}".repeat(50_000);
+    for odd in ["a\nb", "a\r\nb", "a\u{2028}b", "a\u{1b}[2Jb", &long] {
         for place in [
             "/payload/umid",
             "/payload/status/state",
@@ -1168,6 +1189,7 @@ fn a_line_for_a_log_is_one_line() {
             let line = event(&with(place, odd.into())).to_string();
             let breaks = |letter: char| letter.is_control() || letter == '\u{2028}';
             assert!(!line.contains(breaks), "{line:?}");
+            assert!(line.chars().count() <= 400, "{line}");
         }
     }
 }
