@@ -1,17 +1,25 @@
 //! The service that takes receipts: who may post, what is answered, and when.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body::Frame;
+use http_body_util::Full;
 use lon_batch::receipt::{
-    Event, EventProblem, MAX_EVENT_BYTES, NoEvent, Receiver, UnreadableEvent, Webhook,
+    Event, EventProblem, MAX_EVENT_BYTES, NoEvent, Receiver, ReceiverBuilder, UnreadableEvent,
+    Webhook,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tower::Service as _;
 
 use crate::log;
 use crate::support::assert_no_secrets;
@@ -317,6 +325,63 @@ async fn a_hundred_posts_are_answered_in_time_while_the_function_is_slow() {
     assert!(slow.began.try_recv().is_err());
 }
 
+/// Calls the service without a connection, and tells the answer's status and the time that it took.
+async fn call<B>(receiver: &Receiver, body: B) -> (StatusCode, Duration)
+where
+    B: http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    let request = Request::post("/").header("authorization", SECRET);
+    let start = tokio::time::Instant::now();
+    let answer = receiver.clone().call(request.body(body).unwrap()).await;
+    (answer.unwrap().status(), start.elapsed())
+}
+
+fn posted() -> Full<Bytes> {
+    Full::from(RECEIPT)
+}
+
+/// A body that never comes.
+struct Never;
+
+impl http_body::Body for Never {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+}
+
+/// The clock stands still but for what is waited for.
+#[tokio::test(start_paused = true)]
+async fn an_answer_takes_four_seconds_at_the_most() {
+    let within = ReceiverBuilder::DEFAULT_ANSWER_WITHIN;
+    assert_eq!(within, Duration::from_secs(4));
+    let go = Arc::new(Semaphore::new(0));
+    let permits = Arc::clone(&go);
+    let receiver = Receiver::builder(webhook())
+        .max_running(1)
+        .handler(move |_| {
+            let permits = Arc::clone(&permits);
+            async move { permits.acquire().await.unwrap().forget() }
+        });
+
+    let to_the_second = |(status, took): (_, Duration)| (status, took.as_secs());
+    let never = call(&receiver, Never).await;
+    assert_eq!(to_the_second(never), (StatusCode::REQUEST_TIMEOUT, 4));
+    let slow = call(&receiver, posted()).await;
+    assert_eq!(to_the_second(slow), (StatusCode::OK, 4));
+    // It still runs. Who waits for its place has half of the time for that, and half to run.
+    let waiting = call(&receiver, posted()).await;
+    assert_eq!(to_the_second(waiting), (StatusCode::SERVICE_UNAVAILABLE, 2));
+    go.add_permits(2);
+    let quick = call(&receiver, posted()).await;
+    assert_eq!(to_the_second(quick), (StatusCode::OK, 0));
+}
+
 #[tokio::test]
 async fn no_time_for_an_answer_is_too_long() {
     let builder = Receiver::builder(webhook()).answer_within(Duration::MAX);
@@ -394,32 +459,35 @@ async fn what_was_not_handled_is_posted_again() {
 #[tokio::test]
 async fn a_failure_after_the_answer_is_told_to_the_log() {
     log::listen();
-    let go = Arc::new(Semaphore::new(0));
-    let permits = Arc::clone(&go);
-    let receiver = Receiver::builder(webhook())
-        .answer_within(SHORT)
-        .handler(move |_| {
-            let permits = Arc::clone(&permits);
-            async move {
-                permits.acquire().await.unwrap().forget();
-                Err(())
-            }
-        });
-    let server = Server::of(&receiver).await;
-    assert_eq!(server.authorized(RECEIPT).await, StatusCode::OK);
-    let before = log::take();
-    assert!(!before.contains("ERROR"), "{before}");
-    go.add_permits(1);
-    receiver.shutdown().await;
-    let after = log::take();
-    assert!(after.contains("ERROR"), "{after}");
-    assert!(after.contains("acknowledged and not handled"), "{after}");
-    let ours = (before + &after)
-        .lines()
-        .filter(|line| line.contains("lon_batch"))
-        .collect::<String>();
-    assert_no_secrets(&ours);
-    assert!(!ours.contains("webhook-secret"), "{ours}");
+    for panics in [false, true] {
+        let go = Arc::new(Semaphore::new(0));
+        let permits = Arc::clone(&go);
+        let receiver = Receiver::builder(webhook())
+            .answer_within(SHORT)
+            .handler(move |_| {
+                let permits = Arc::clone(&permits);
+                async move {
+                    permits.acquire().await.unwrap().forget();
+                    assert!(!panics, "in the middle");
+                    Err(())
+                }
+            });
+        let server = Server::of(&receiver).await;
+        assert_eq!(server.authorized(RECEIPT).await, StatusCode::OK);
+        let before = log::take();
+        assert!(!before.contains("ERROR"), "{before}");
+        go.add_permits(1);
+        receiver.shutdown().await;
+        let after = log::take();
+        assert!(after.contains("ERROR"), "{after}");
+        assert!(after.contains("acknowledged and not handled"), "{after}");
+        let ours = (before + &after)
+            .lines()
+            .filter(|line| line.contains("lon_batch"))
+            .collect::<String>();
+        assert_no_secrets(&ours);
+        assert!(!ours.contains("webhook-secret"), "{ours}");
+    }
 }
 
 #[test]

@@ -349,7 +349,11 @@ fn in_every_order(fed: &[Fed]) -> Vec<(Stage, bool)> {
         }
         let messages = tracker.with_client_message_id("a");
         let mut stages: Vec<_> = messages
-            .map(|it| (it.stage(), it.umid().is_some()))
+            .map(|it| {
+                let current = it.current().map(|change| change.stage());
+                assert!(current.is_none_or(|shown| shown == it.stage()));
+                (it.stage(), it.umid().is_some())
+            })
             .collect();
         stages.sort_unstable();
         assert_eq!(tracker.counts().total(), stages.len() as u64);
