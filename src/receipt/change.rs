@@ -108,12 +108,6 @@ impl Change {
             .then_with(|| self.key().cmp(&other.key()))
     }
 
-    /// The order in which one of several is shown, the greatest.
-    pub(super) fn in_weight(&self, other: &Self) -> Ordering {
-        let stages = self.stage().cmp(&other.stage());
-        stages.then_with(|| self.in_time(other))
-    }
-
     /// Takes in another telling of the same change. Of two codes or two reasons the greater is
     /// kept, so that it does not matter which came first.
     fn take_in(&mut self, other: Self) {

@@ -61,7 +61,7 @@ impl<'a> TrackedMessage<'a> {
         let shown = self.history().into_iter();
         shown
             .filter(|it| it.stage() == stage)
-            .max_by(Change::in_weight)
+            .max_by(Change::in_time)
     }
 
     /// Everything that was told of it, each change once, the oldest first by the platform's clock.

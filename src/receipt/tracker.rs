@@ -88,7 +88,7 @@ pub struct MessageTracker {
     rows: Vec<Row>,
     /// Places in `rows` by umid; each umid has one row.
     by_umid: HashTable<u32>,
-    /// Places in `rows` by clientMessageId; several rows may have the same.
+    /// Places in `rows` by clientMessageId, of those that have one; several rows may have the same.
     by_client_id: HashTable<u32>,
     hasher: RandomState,
 }
@@ -341,10 +341,8 @@ impl MessageTracker {
     }
 
     fn places_with_client_id(&self, id: &str) -> impl Iterator<Item = usize> {
-        // An empty id stands for none.
-        let hash = (!id.is_empty()).then(|| self.hasher.hash_one(id));
-        let places = hash.map(|hash| self.by_client_id.iter_hash(hash));
-        let places = places.into_iter().flatten().map(|place| index(*place));
+        let places = self.by_client_id.iter_hash(self.hasher.hash_one(id));
+        let places = places.map(|place| index(*place));
         places.filter(move |place| self.rows[*place].client_message_id == id)
     }
 
