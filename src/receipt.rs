@@ -40,6 +40,7 @@
 
 mod change;
 mod event;
+mod namesakes;
 #[cfg(feature = "receiver")]
 mod receiver;
 mod row;

@@ -108,16 +108,17 @@ impl Change {
             .then_with(|| self.key().cmp(&other.key()))
     }
 
-    /// Takes in another telling of the same change. Of two codes or two reasons the greater is
+    /// Takes in another telling of the same change. Of two codes with their reasons the greater is
     /// kept, so that it does not matter which came first.
     fn take_in(&mut self, other: Self) {
-        let rank = |code: Option<Code>| code.map(Code::rank);
-        if rank(other.code) > rank(self.code) {
+        if other.cause() > self.cause() {
             self.code = other.code;
-        }
-        if other.reason > self.reason {
             self.reason = other.reason;
         }
+    }
+
+    fn cause(&self) -> (Option<(u8, i64)>, Option<&ReceivedText>) {
+        (self.code.map(Code::rank), self.reason.as_ref())
     }
 }
 

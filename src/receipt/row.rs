@@ -16,13 +16,15 @@ pub(super) struct Row {
     pub(super) client_message_id: SmolStr,
     /// Whether anything told that it is a LON message.
     pub(super) is_lon: bool,
-    /// Whether a send of it may have been made that nothing has settled; of a row without a umid.
-    pub(super) may_have_been_sent: bool,
+    /// Whether the answer to its send is known; of a row with a umid.
+    pub(super) is_answered: bool,
+    /// Whether a send of it may have been made that no answer settles; of a row without a umid.
+    pub(super) is_unsettled: bool,
     pub(super) changes: Changes,
 }
 
 /// A umid in little memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Umid {
     NotKnown,
     /// In the usual shape of a UUID, in lower case.
@@ -31,10 +33,21 @@ pub(super) enum Umid {
 }
 
 impl Row {
+    pub(super) fn new(umid: Umid, client_message_id: &str) -> Self {
+        Self {
+            umid,
+            client_message_id: client_message_id.into(),
+            is_lon: false,
+            is_answered: false,
+            is_unsettled: false,
+            changes: Changes::default(),
+        }
+    }
+
     /// How far it has come by what was told of it alone. That one send was rejected settles nothing
     /// where another may have been made.
     pub(super) fn stage(&self) -> Stage {
-        let counts = |stage: &Stage| !(self.may_have_been_sent && *stage == Stage::Rejected);
+        let counts = |stage: &Stage| !(self.is_unsettled && *stage == Stage::Rejected);
         self.changes
             .stages()
             .filter(counts)
@@ -42,14 +55,14 @@ impl Row {
             .unwrap_or_default()
     }
 
-    /// Whether the platform gave a umid to it, and did not reject it.
-    pub(super) fn is_taken(&self) -> bool {
-        self.is_by_umid() && self.stage() != Stage::Rejected
-    }
-
     /// Whether it is what the platform gave a umid to, and no receipt of another channel.
     pub(super) fn is_by_umid(&self) -> bool {
         self.is_lon && self.umid != Umid::NotKnown
+    }
+
+    /// Whether the platform gave a umid to it, and did not reject it.
+    pub(super) fn is_taken(&self) -> bool {
+        self.is_by_umid() && self.stage() != Stage::Rejected
     }
 }
 

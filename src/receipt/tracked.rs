@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::change::Changes;
+use super::namesakes::Namesakes;
 use super::row::{Row, Umid};
 use super::{Change, MessageTracker, Stage};
 use crate::{OpaqueId, ReceivedText};
@@ -50,7 +51,9 @@ impl<'a> TrackedMessage<'a> {
 
     /// How far it has come.
     pub fn stage(&self) -> Stage {
-        let by_id = self.by_id().flat_map(stages_by_id);
+        let by_id = self.by_id().flat_map(|row| row.changes.stages());
+        // What came by the id alone may be of another send: it never ends this one badly.
+        let by_id = by_id.filter(|it| !matches!(it, Stage::Rejected | Stage::Undelivered));
         by_id.fold(self.row.stage(), Stage::max)
     }
 
@@ -75,39 +78,30 @@ impl<'a> TrackedMessage<'a> {
         history
     }
 
-    /// Whether it was told to be in several stages of which each is final. Two things contradict
-    /// nothing: a receipt of another channel with another umid, since the SMS may come where the
-    /// notification did not; and a bad end that is known by its clientMessageId alone, which may
-    /// have been that of an earlier send.
+    /// Whether its umid was told to be in several stages of which each is final. What came by its
+    /// clientMessageId alone contradicts nothing: it may have been of another send, or of the SMS
+    /// that comes where the notification did not.
     pub fn is_contradictory(&self) -> bool {
+        if !self.row.is_by_umid() {
+            return false;
+        }
         let mut last = None;
-        let by_id = self.by_id().filter(|row| row.is_lon);
-        let stages = self
-            .row
-            .changes
-            .stages()
-            .chain(by_id.flat_map(stages_by_id));
-        let mut finals = stages.filter(|stage| stage.is_final());
+        let mut finals = self.row.changes.stages().filter(|stage| stage.is_final());
         finals.any(|stage| last.replace(stage).is_some_and(|it| it != stage))
     }
 
     /// How many messages with its clientMessageId the platform took and did not reject. More than
     /// one, where ids are not used again, means that it was sent twice.
     pub fn times_taken(&self) -> usize {
-        let same = self
-            .tracker
-            .rows_with_client_id(&self.row.client_message_id);
-        let others = same.filter(|row| row.is_taken() && !std::ptr::eq(*row, self.row));
-        others.count() + usize::from(self.row.is_taken())
+        // One without an id has no namesakes, itself included.
+        let own = usize::from(self.row.is_taken());
+        self.namesakes().taken().count().max(own)
     }
 
     /// Whether the platform took it, and has another with its clientMessageId that counts before.
     pub(super) fn is_taken_again(&self) -> bool {
-        let same = self
-            .tracker
-            .rows_with_client_id(&self.row.client_message_id);
-        let mut taken = same.filter(|row| row.is_taken());
-        self.row.is_taken() && taken.any(|row| std::ptr::from_ref(row) < self.row)
+        let mut taken = self.namesakes().taken();
+        self.row.is_taken() && taken.any(|other| other.umid < self.row.umid)
     }
 
     /// What belongs to it: its own row, and what is known by its clientMessageId alone.
@@ -115,19 +109,13 @@ impl<'a> TrackedMessage<'a> {
         std::iter::once(self.row).chain(self.by_id())
     }
 
-    /// What is known by its clientMessageId alone, and is no message of its own.
     fn by_id(self) -> impl Iterator<Item = &'a Row> {
-        let (tracker, own) = (self.tracker, self.row);
-        let same = tracker.rows_with_client_id(&own.client_message_id);
-        same.filter(move |row| !std::ptr::eq(*row, own) && !tracker.is_message(row))
+        self.namesakes().of(self.row)
     }
-}
 
-/// The stages that count for a message of what came by its clientMessageId alone, which may be of
-/// another send: it never ends this one badly.
-fn stages_by_id(row: &Row) -> impl Iterator<Item = Stage> {
-    let stages = row.changes.stages();
-    stages.filter(|it| !matches!(it, Stage::Rejected | Stage::Undelivered))
+    fn namesakes(self) -> Namesakes<'a> {
+        self.tracker.namesakes_of(self.row)
+    }
 }
 
 impl Counts {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
-use super::change::Changes;
+use super::namesakes::Namesakes;
 use super::row::{Row, Umid};
 use super::{Change, Counts, DeliveryReceipt, Stage, TrackedMessage};
 use crate::bulk::{Fate, MessageOutcome};
@@ -48,28 +48,33 @@ use hashbrown::HashTable;
 /// ```
 ///
 /// # What is one message
-/// What the platform gave one umid is one message. What is told without a umid, by clientMessageId
-/// alone, is of every message with that id; while no umid is known with it, or only such as were
-/// rejected, it is a message of its own. So a send whose answer was lost is [`Stage::Unknown`] until
-/// a receipt names its clientMessageId, also where an earlier send of it was rejected.
+/// What the platform gave one umid is one message. What is told by clientMessageId alone is a message
+/// of its own until a umid is known that it can be of: one that was not rejected, or whose own
+/// answer is not known. So a send whose answer was lost is [`Stage::Unknown`] until a receipt names
+/// its clientMessageId. And a message that the answer rejected, and that was sent again with the same
+/// id and lost its answer, is two: one that was rejected, and one that may have been sent.
 ///
-/// Give messages ids that no other message has that the same tracker follows, and keep the id of
-/// one that you mend and send again: then two umids that were taken with one id mean that the
-/// platform took the message twice ([`times_taken`](TrackedMessage::times_taken)). A message
-/// without an id is followed by its umid alone, and not at all while that is not known. Sums are
-/// those of what was sent only if every message has an id and the answers repeat it. Ids that
-/// thousands of messages share make it slow.
+/// Give every message an id that no other has which the same tracker follows, and let it keep the
+/// id where you send it again: then two umids that were taken with one id mean that the platform took
+/// the message twice ([`times_taken`](TrackedMessage::times_taken)). One case needs a new id: the
+/// answer to a send was lost, a receipt says that it was rejected, and you mend the message and send
+/// it again. Should that answer be lost too, the two sends would look like one that was rejected.
+///
+/// A message without an id is followed by its umid alone, and not at all while that is not known.
+/// Sums are those of what was sent only if every message has an id and the answers repeat it. Ids
+/// that thousands of messages share make it slow.
 ///
 /// # Which state is shown
 /// That of the greatest [`Stage`]; of several of one stage the latest by its timestamp. So a state
 /// never goes back to an earlier one, and the result does not depend on the order in which anything
-/// is told. (A state that came by clientMessageId alone leaves a message again where it turns
-/// out to be of another.) Where final states contradict each other, `delivered` is shown before `undelivered`,
-/// and that before `rejected`: taking a message that somebody has for one that nobody has would
-/// mean to send it twice. All of them stay in the [`history`](TrackedMessage::history), and
-/// [`is_contradictory`](TrackedMessage::is_contradictory) is true. What came by clientMessageId
-/// alone moves a message with a umid forward and never ends it as rejected or undelivered: it may
-/// have been of another send.
+/// is told. Where final states contradict each other, `delivered` is shown before `undelivered`, and
+/// that before `rejected`: taking a message that somebody has for one that nobody has would mean to
+/// send it twice. All of them stay in the [`history`](TrackedMessage::history), and
+/// [`is_contradictory`](TrackedMessage::is_contradictory) is true.
+///
+/// What came by clientMessageId alone may have been of another send. It moves a message with a umid
+/// forward, and never ends it as rejected or undelivered. Of several messages with the id it moves
+/// those that were not rejected; it leaves a rejected one again when another becomes known.
 ///
 /// # Receipts of other channels
 /// A receipt of another channel ([`Event::OtherChannel`](super::Event::OtherChannel)) belongs to a
@@ -91,6 +96,16 @@ pub struct MessageTracker {
     /// Places in `rows` by clientMessageId, of those that have one; several rows may have the same.
     by_client_id: HashTable<u32>,
     hasher: RandomState,
+}
+
+/// Who tells something of a message.
+#[derive(Clone, Copy)]
+enum By {
+    /// The answer to its batch. One that is not known settles nothing.
+    Answer(Verdict),
+    Receipt {
+        is_lon: bool,
+    },
 }
 
 /// What a receipt changed.
@@ -118,42 +133,54 @@ impl MessageTracker {
 
     /// Takes in what a send told of every message of a batch.
     ///
-    /// After an error that leaves open whether the batch was sent, its messages are followed by
-    /// their clientMessageId; one without an id cannot be. After an error that says that it was
-    /// not, they are not followed.
+    /// After an error that leaves open what became of the messages
+    /// ([`may_have_been_sent`](Error::may_have_been_sent)) they are [`unanswered`](Self::unanswered):
+    /// one without a clientMessageId cannot be followed. After an error that says that nothing was
+    /// sent, they are not followed.
     pub fn sent(&mut self, batch: &Batch, result: &Result<BatchResponse, Error>) {
         match result {
             Ok(response) => {
                 self.answered(response);
-                let on_all = response.verdict_on_all(batch.len()).and_then(of_verdict);
-                for outcome in response.report(batch).unanswered() {
+                let report = response.report(batch);
+                let on_all = response.verdict_on_all(batch.len());
+                for outcome in report.with_verdict(Verdict::Unclear) {
                     let id = outcome.message.client_message_id.as_deref();
-                    self.note(None, id, true, on_all.clone());
+                    let by = By::Answer(on_all.unwrap_or(Verdict::Unclear));
+                    self.note(None, id, by, on_all.and_then(of_verdict));
                 }
             }
             Err(error) if error.may_have_been_sent() => {
                 let ids = batch.messages().iter();
                 for id in ids.filter_map(|message| message.client_message_id.as_deref()) {
-                    self.may_have_been_sent(id);
+                    self.unanswered(id);
                 }
             }
             Err(_) => {}
         }
     }
 
-    /// Takes in that a message with this clientMessageId may have been sent: one of which no answer
-    /// is known, as after a crash in the middle of a send. It is [`Stage::Unknown`] until something
-    /// tells more.
-    pub fn may_have_been_sent(&mut self, client_message_id: &str) {
-        self.note(None, Some(client_message_id), true, None);
+    /// Takes in that a message with this clientMessageId may have been sent in a batch whose answer
+    /// is not known, and never will be: as after a crash in the middle of a send. It is
+    /// [`Stage::Unknown`] until a receipt tells more.
+    ///
+    /// Do not call it for a batch whose answer is fed too, or that was not sent: if the platform
+    /// rejected the message, there would seem to be another send of it.
+    pub fn unanswered(&mut self, client_message_id: &str) {
+        let by = By::Answer(Verdict::Unclear);
+        self.note(None, Some(client_message_id), by, None);
     }
 
-    /// Takes in the answer to a batch: what it tells of each message that it lists.
+    /// Takes in the answer to a batch: what it tells of each message that it lists. An entry that
+    /// settles nothing ([`Verdict::Unclear`]) brings no message further.
     pub fn answered(&mut self, response: &BatchResponse) {
         for result in response.results() {
             let umid = result.umid.as_deref();
             let id = result.client_message_id.as_deref();
-            self.note(umid, id, true, Change::of_result(result));
+            let verdict = result.verdict();
+            // An accepted state beside the code of an error tells neither.
+            let change = Change::of_result(result)
+                .filter(|it| verdict != Verdict::Unclear || it.stage() == Stage::Unknown);
+            self.note(umid, id, By::Answer(verdict), change);
         }
     }
 
@@ -161,17 +188,17 @@ impl MessageTracker {
     /// followed.
     pub fn outcome(&mut self, outcome: &MessageOutcome) {
         let id = outcome.message.client_message_id.as_deref();
-        let (umid, change) = match &outcome.fate {
-            Fate::Accepted { umid } => (umid, of_verdict(Verdict::Accepted)),
+        let (umid, verdict, change) = match &outcome.fate {
+            Fate::Accepted { umid } => (umid, Verdict::Accepted, of_verdict(Verdict::Accepted)),
             Fate::Rejected { code, reason, umid } => {
                 let reason = reason.as_ref().map(ReceivedText::as_str);
                 let change = Change::to(MessageState::Rejected, *code, reason);
-                (umid, Some(change))
+                (umid, Verdict::Rejected, Some(change))
             }
-            Fate::Unknown(_) => (&None, None),
+            Fate::Unknown(_) => (&None, Verdict::Unclear, None),
             Fate::Refused(_) | Fate::NotSent(_) => return,
         };
-        self.note(umid.as_deref(), id, true, change);
+        self.note(umid.as_deref(), id, By::Answer(verdict), change);
     }
 
     /// Takes in a receipt, and tells what it changed.
@@ -180,7 +207,9 @@ impl MessageTracker {
         let is_new = self.note(
             Some(receipt.umid()),
             receipt.client_message_id(),
-            receipt.is_lon(),
+            By::Receipt {
+                is_lon: receipt.is_lon(),
+            },
             Some(Change::of_receipt(receipt)),
         );
         let to = self.stage_by(receipt);
@@ -200,11 +229,13 @@ impl MessageTracker {
 
     /// The message with a umid.
     pub fn with_umid(&self, umid: &str) -> Option<TrackedMessage<'_>> {
-        let row = self.row_with(&Umid::from(umid))?;
-        self.message(&self.rows[row])
+        let place = self.place_of(&Umid::from(umid))?;
+        self.message(&self.rows[place])
     }
 
-    /// The messages with a clientMessageId: one, unless the platform took several.
+    /// The messages with a clientMessageId: several where it was sent several times. What to send
+    /// again is decided by all of them: nobody has it, and nobody will, if every one is
+    /// [`Stage::Rejected`].
     pub fn with_client_message_id(&self, id: &str) -> impl Iterator<Item = TrackedMessage<'_>> {
         self.rows_with_client_id(id)
             .filter_map(|row| self.message(row))
@@ -245,51 +276,48 @@ impl MessageTracker {
         &mut self,
         umid: Option<&str>,
         client_message_id: Option<&str>,
-        is_lon: bool,
+        by: By,
         change: Option<Change>,
     ) -> bool {
         let umid = umid.map_or(Umid::NotKnown, Umid::from);
-        let id = client_message_id.unwrap_or_default();
-        let Some(place) = self.place(umid, id) else {
+        let Some(row) = self.row(umid, client_message_id.unwrap_or_default()) else {
             return false;
         };
-        let row = &mut self.rows[place];
-        row.is_lon |= is_lon;
-        row.may_have_been_sent |= row.umid == Umid::NotKnown && change.is_none();
+        let has_umid = row.umid != Umid::NotKnown;
+        match by {
+            By::Answer(verdict) => {
+                row.is_lon = true;
+                row.is_answered |= has_umid;
+                row.is_unsettled |= !has_umid && verdict == Verdict::Unclear;
+            }
+            By::Receipt { is_lon } => row.is_lon |= is_lon,
+        }
         change.is_some_and(|change| row.changes.add(change))
     }
 
     fn copy(&mut self, row: &Row) {
-        let Some(place) = self.place(row.umid.clone(), &row.client_message_id) else {
+        let Some(copy) = self.row(row.umid.clone(), &row.client_message_id) else {
             return;
         };
-        let copy = &mut self.rows[place];
         copy.is_lon |= row.is_lon;
-        copy.may_have_been_sent |= row.may_have_been_sent;
+        copy.is_answered |= row.is_answered;
+        copy.is_unsettled |= row.is_unsettled;
         for change in row.changes.iter() {
             copy.changes.add(change);
         }
     }
 
     /// The row of a umid, else of a clientMessageId, made if it is not there; `None` without both.
-    fn place(&mut self, umid: Umid, id: &str) -> Option<usize> {
+    fn row(&mut self, umid: Umid, id: &str) -> Option<&mut Row> {
         let found = match &umid {
             Umid::NotKnown if id.is_empty() => return None,
             Umid::NotKnown => {
                 let mut rows = self.places_with_client_id(id);
                 rows.find(|place| self.rows[*place].umid == Umid::NotKnown)
             }
-            umid => self.row_with(umid),
+            umid => self.place_of(umid),
         };
-        let Some(place) = found else {
-            return Some(self.insert(Row {
-                umid,
-                client_message_id: id.into(),
-                is_lon: false,
-                may_have_been_sent: false,
-                changes: Changes::default(),
-            }));
-        };
+        let place = found.unwrap_or_else(|| self.insert(Row::new(umid, id)));
         // Of several ids for one umid the least is kept, whichever came first.
         let known = &self.rows[place].client_message_id;
         if !id.is_empty() && (known.is_empty() || id < known.as_str()) {
@@ -297,7 +325,7 @@ impl MessageTracker {
             self.rows[place].client_message_id = id.into();
             self.insert_client_id(place);
         }
-        Some(place)
+        Some(&mut self.rows[place])
     }
 
     fn insert(&mut self, row: Row) -> usize {
@@ -334,7 +362,7 @@ impl MessageTracker {
         }
     }
 
-    fn row_with(&self, umid: &Umid) -> Option<usize> {
+    fn place_of(&self, umid: &Umid) -> Option<usize> {
         let hash = umid.hash(&self.hasher);
         let is_same = |place: &u32| self.rows[index(*place)].umid == *umid;
         self.by_umid.find(hash, is_same).map(|place| index(*place))
@@ -351,22 +379,17 @@ impl MessageTracker {
             .map(|place| &self.rows[place])
     }
 
+    pub(super) fn namesakes_of<'a>(&'a self, row: &'a Row) -> Namesakes<'a> {
+        Namesakes {
+            tracker: self,
+            client_message_id: &row.client_message_id,
+        }
+    }
+
     /// The message that a row stands for, where it stands for one.
     fn message<'a>(&'a self, row: &'a Row) -> Option<TrackedMessage<'a>> {
         let message = TrackedMessage { tracker: self, row };
-        self.is_message(row).then_some(message)
-    }
-
-    /// Whether a row stands for a message of its own. Without a umid it does so while no umid with
-    /// its id was taken: of those that were rejected it is another send, unless it is the same
-    /// rejection.
-    pub(super) fn is_message(&self, row: &Row) -> bool {
-        if row.umid != Umid::NotKnown {
-            return row.is_lon;
-        }
-        let same = || self.rows_with_client_id(&row.client_message_id);
-        !same().any(Row::is_taken)
-            && (row.stage() != Stage::Rejected || !same().any(Row::is_by_umid))
+        self.namesakes_of(row).is_message(row).then_some(message)
     }
 
     /// The stage of the message that a receipt is about. One that comes under a new umid is about a

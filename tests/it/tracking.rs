@@ -49,6 +49,14 @@ fn told(tracker: &MessageTracker) -> String {
     let mut messages: Vec<_> = tracker
         .messages()
         .map(|message| {
+            if let Some(umid) = message.umid() {
+                let found = tracker.with_umid(&umid).unwrap();
+                assert_eq!(found.umid().unwrap(), umid);
+            }
+            if let Some(id) = message.client_message_id() {
+                let mut found = tracker.with_client_message_id(id);
+                assert!(found.any(|it| it.umid() == message.umid()));
+            }
             let mut text = format!(
                 "{:?} {:?} {} {:?} {} {}",
                 message.umid(),
@@ -226,6 +234,30 @@ fn codes_of_an_answer_and_of_a_receipt_are_told_apart() {
     );
 }
 
+#[test]
+fn a_reason_stays_with_its_code() {
+    let status = json!({
+        "state": "rejected", "timestamp": "2026-01-04T08:20:00Z",
+        "errorCode": 3038, "errorMessage": "Wrong template",
+    });
+    let mut of_receipt = status.clone();
+    of_receipt["errorCode"] = 41.into();
+    of_receipt["errorMessage"] = "A reason".into();
+    let of_receipt = Fed::Receipt(receipt(&json!({"umid": UMID, "status": of_receipt})));
+    for order in [[0, 1], [1, 0]] {
+        let fed = [entry(Some(UMID), &status), of_receipt.clone()];
+        let mut tracker = MessageTracker::new();
+        for index in order {
+            fed[index].to(&mut tracker);
+        }
+        let message = tracker.with_umid(UMID).unwrap();
+        assert_eq!(message.history().len(), 1);
+        let shown = message.current().unwrap();
+        assert!(matches!(shown.code, Some(Code::Receipt(code)) if code.value() == 41));
+        assert_eq!(shown.reason.unwrap(), "A reason");
+    }
+}
+
 #[tokio::test]
 async fn a_receipt_proves_that_a_message_was_taken_whose_answer_was_lost() {
     let sandbox = Sandbox::start().await.unwrap();
@@ -366,28 +398,23 @@ fn in_every_order(fed: &[Fed]) -> Vec<(Stage, bool)> {
 
 #[test]
 fn another_send_is_not_hidden_behind_one_that_was_rejected() {
-    let entry = |umid: Option<&str>, state: &str| {
-        Fed::Answer(answer(&json!([
-            {"umid": umid, "clientMessageId": "a", "status": {"state": state}},
-        ])))
-    };
     let by_umid = || Fed::Receipt(state(UMID, "sent", 1));
-    let (rejected, lost) = (|| entry(Some(UMID), "rejected"), || Fed::Lost("a"));
+    let (rejected, lost) = (|| in_state(Some(UMID), "rejected"), || Fed::Lost("a"));
     let (unknown, accepted) = (Stage::Unknown, Stage::Accepted);
 
     // Rejected, mended, sent again, and the answer was lost.
     let told = in_every_order(&[rejected(), lost()]);
     assert_eq!(told, [(unknown, false), (Stage::Rejected, true)]);
-    let told = in_every_order(&[entry(None, "rejected"), lost()]);
+    let told = in_every_order(&[in_state(None, "rejected"), lost()]);
     assert_eq!(told, [(unknown, false)]);
     // Sent again and accepted, of which no umid is known.
-    let told = in_every_order(&[rejected(), entry(None, "queued")]);
+    let told = in_every_order(&[rejected(), in_state(None, "queued")]);
     assert_eq!(told, [(accepted, false), (Stage::Rejected, true)]);
     // Taken, and sent again all the same, which was rejected.
-    let told = in_every_order(&[lost(), by_umid(), entry(None, "rejected")]);
+    let told = in_every_order(&[lost(), by_umid(), in_state(None, "rejected")]);
     assert_eq!(told, [(Stage::Sent, true)]);
     // The same rejection, with its umid and without.
-    let told = in_every_order(&[rejected(), entry(None, "rejected")]);
+    let told = in_every_order(&[rejected(), in_state(None, "rejected")]);
     assert_eq!(told, [(Stage::Rejected, true)]);
     // Then taken under a new umid.
     let second = Fed::Receipt(state(OTHER, "delivered", 2));
@@ -395,38 +422,105 @@ fn another_send_is_not_hidden_behind_one_that_was_rejected() {
     assert_eq!(told, [(Stage::Rejected, true), (Stage::Delivered, true)]);
 }
 
-#[test]
-fn an_earlier_rejection_without_a_umid_contradicts_nothing() {
-    let by_id =
-        |state: &str| answer(&json!([{"clientMessageId": "a", "status": {"state": state}}]));
-    let mut tracker = MessageTracker::new();
-    tracker.answered(&by_id("rejected"));
-    // Mended, and sent again.
-    tracker.receipt(&state(UMID, "delivered", 1));
-    let message = tracker.with_umid(UMID).unwrap();
-    assert_eq!(message.stage(), Stage::Delivered);
-    assert_eq!(message.history().len(), 2);
-    assert!(!message.is_contradictory());
-    assert_eq!(tracker.counts().contradictory, 0);
+/// An entry of an answer, of the message with the id `a`.
+fn entry(umid: Option<&str>, status: &Value) -> Fed {
+    let entry = json!({"umid": umid, "clientMessageId": "a", "status": status});
+    Fed::Answer(answer(&json!([entry])))
+}
 
-    // That it came, told by the id alone, does contradict a bad end.
+fn in_state(umid: Option<&str>, state: &str) -> Fed {
+    entry(umid, &json!({"state": state}))
+}
+
+#[test]
+fn a_send_whose_answer_was_lost_is_settled_by_any_receipt() {
+    let by_umid = |it| Fed::Receipt(state(UMID, it, 1));
+    for (last, stage) in [
+        ("queued", Stage::Accepted),
+        ("rejected", Stage::Rejected),
+        ("undelivered", Stage::Undelivered),
+    ] {
+        let told = in_every_order(&[Fed::Lost("a"), by_umid("queued"), by_umid(last)]);
+        assert_eq!(told, [(stage, true)]);
+        // What an answer told without a umid, or in counts alone, is of the same send.
+        let told = in_every_order(&[in_state(None, "accepted"), by_umid(last)]);
+        assert_eq!(told, [(stage, true)]);
+    }
+}
+
+#[test]
+fn an_entry_that_settles_nothing_brings_no_message_further() {
+    let code = json!({"state": "queued", "errorCode": 3003});
+    let unknown = |has_umid| vec![(Stage::Unknown, has_umid)];
+    for (umid, has_umid) in [(None, false), (Some(UMID), true)] {
+        for status in [&json!({"state": "error"}), &code, &json!({}), &json!(null)] {
+            let told = in_every_order(&[entry(umid, status)]);
+            assert_eq!(told, unknown(has_umid), "{status}");
+        }
+    }
+    // A message was rejected and sent again, and nobody knows what became of that.
+    for status in [&json!({"state": "error"}), &code] {
+        let told = in_every_order(&[in_state(None, "rejected"), entry(None, status)]);
+        assert_eq!(told, unknown(false), "{status}");
+    }
+    // Of one umid a receipt settles it.
+    let rejected = Fed::Receipt(state(UMID, "rejected", 1));
+    let told = in_every_order(&[entry(Some(UMID), &code), rejected]);
+    assert_eq!(told, [(Stage::Rejected, true)]);
+    // Two entries for one message settle nothing either.
+    let twice = json!({"clientMessageId": "a", "status": {"state": "rejected"}});
     let mut tracker = MessageTracker::new();
-    tracker.answered(&by_id("delivered"));
-    tracker.receipt(&state(UMID, "undelivered", 1));
-    let message = tracker.with_umid(UMID).unwrap();
-    assert_eq!(message.stage(), Stage::Delivered);
-    assert!(message.is_contradictory());
+    tracker.sent(&batch(&["a"]), &Ok(answer(&json!([twice, twice]))));
+    assert_eq!((tracker.counts().unknown, tracker.counts().total()), (1, 1));
+}
+
+#[test]
+fn a_fallback_belongs_to_the_send_that_was_not_rejected() {
+    let sms = || {
+        Fed::Receipt(receipt(&json!({
+            "umid": "sms", "channel": "sms", "clientMessageId": "a",
+            "status": {"state": "delivered"},
+        })))
+    };
+    let second = Fed::Receipt(state(OTHER, "undelivered", 2));
+    let told = in_every_order(&[in_state(Some(UMID), "rejected"), second, sms()]);
+    assert_eq!(told, [(Stage::Rejected, true), (Stage::Delivered, true)]);
+    // If there is no other, it may be of the one that was.
+    let told = in_every_order(&[in_state(Some(UMID), "rejected"), sms()]);
+    assert_eq!(told, [(Stage::Delivered, true)]);
+}
+
+#[test]
+fn what_is_known_by_the_id_alone_contradicts_nothing() {
+    let fed = |fed: &[Fed]| {
+        let mut tracker = MessageTracker::new();
+        for it in fed {
+            it.to(&mut tracker);
+        }
+        assert_eq!(tracker.counts().contradictory, 0);
+        let message = tracker.with_client_message_id("a").next().unwrap();
+        assert!(!message.is_contradictory());
+        (message.stage(), message.history().len())
+    };
+    // Rejected, mended and sent again.
+    let delivered = || Fed::Receipt(state(UMID, "delivered", 1));
+    let rejected = || in_state(None, "rejected");
+    assert_eq!(fed(&[rejected(), delivered()]), (Stage::Delivered, 2));
+    let by_id = || in_state(None, "delivered");
+    assert_eq!(fed(&[rejected(), by_id()]), (Stage::Delivered, 2));
+    let undelivered = Fed::Receipt(state(UMID, "undelivered", 1));
+    assert_eq!(fed(&[undelivered, by_id()]), (Stage::Delivered, 2));
 }
 
 #[test]
 fn ids_that_were_stored_before_a_crash_are_followed_again() {
     let mut tracker = MessageTracker::new();
-    tracker.may_have_been_sent("a");
-    tracker.may_have_been_sent("");
+    tracker.unanswered("a");
+    tracker.unanswered("");
     assert_eq!((tracker.counts().unknown, tracker.counts().total()), (1, 1));
-    tracker.receipt(&state(UMID, "queued", 1));
+    tracker.receipt(&state(UMID, "rejected", 1));
     assert_eq!(
-        (tracker.counts().accepted, tracker.counts().total()),
+        (tracker.counts().rejected, tracker.counts().total()),
         (1, 1)
     );
 }
@@ -598,6 +692,8 @@ enum Fed {
     Answer(BatchResponse),
     /// A batch of one with this id, and an answer that says nothing of it.
     Lost(&'static str),
+    /// The same, and an answer that counts it as accepted or as rejected.
+    Counted(&'static str, bool),
 }
 
 impl Fed {
@@ -606,13 +702,20 @@ impl Fed {
             Self::Receipt(receipt) => _ = tracker.receipt(receipt),
             Self::Answer(answer) => tracker.answered(answer),
             Self::Lost(id) => tracker.sent(&batch(&[id]), &Ok(answer(&json!(null)))),
+            Self::Counted(id, accepted) => {
+                let counts = json!({
+                    "acceptedCount": u8::from(*accepted), "rejectedCount": u8::from(!accepted),
+                });
+                let answer = BatchResponse::from_json(counts.to_string().as_bytes());
+                tracker.sent(&batch(&[id]), &Ok(answer.unwrap()));
+            }
         }
     }
 }
 
 /// Anything at all, also what contradicts itself.
 fn fed() -> impl Strategy<Value = Fed> {
-    told_of(vec![None, Some("a"), Some("b"), Some("")], 0..8_u8)
+    told_of(vec![None, Some("a"), Some("b"), Some("")], 0..10_u8)
 }
 
 /// What the platform may tell: of LON messages alone, with one clientMessageId, and by umid.
@@ -651,10 +754,12 @@ fn told_of(
                 "state": state, "detail": detail, "timestamp": time,
                 "errorCode": code, "errorMessage": words,
             });
+            let id_sent = id.filter(|id| !id.is_empty()).unwrap_or("c");
             let umid = Some(umid).filter(|_| kind != 1);
             let entry = json!({"umid": umid, "clientMessageId": id, "status": status});
             match kind {
-                0 => Fed::Lost(id.filter(|id| !id.is_empty()).unwrap_or("c")),
+                0 => Fed::Lost(id_sent),
+                8 | 9 => Fed::Counted(id_sent, kind == 8),
                 1 | 2 => Fed::Answer(answer(&json!([entry]))),
                 3 => {
                     let mut payload = entry;
@@ -721,15 +826,23 @@ proptest! {
     fn nothing_goes_back(history in prop::collection::vec(consistent(), 1..40)) {
         let mut tracker = MessageTracker::new();
         let mut last = std::collections::HashMap::new();
+        let mut umids = std::collections::HashSet::new();
         for fed in history {
             fed.to(&mut tracker);
+            match fed {
+                Fed::Receipt(receipt) => umids.extend([receipt.umid().clone()]),
+                Fed::Answer(answer) => umids.extend(answer.results()[0].umid.clone()),
+                _ => {}
+            }
             for message in tracker.messages() {
                 let Some(umid) = message.umid() else { continue };
                 let before = last.insert(umid, message.stage());
                 prop_assert!(before <= Some(message.stage()));
             }
+            prop_assert_eq!(&umids, &last.keys().cloned().collect());
             let counts = tracker.counts();
-            prop_assert_eq!(counts.total(), tracker.messages().count() as u64);
+            let without = tracker.messages().filter(|it| it.umid().is_none()).count();
+            prop_assert_eq!(counts.total(), (umids.len() + without) as u64);
         }
     }
 }
