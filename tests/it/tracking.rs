@@ -685,6 +685,39 @@ async fn a_run_of_many_is_followed() {
     );
 }
 
+#[tokio::test]
+async fn a_run_that_sends_again_what_was_rejected_is_followed() {
+    let sandbox = Sandbox::builder()
+        .judge(|_| Some(lon_batch::ErrorCode::InvalidUserMsisdn.into()))
+        .start()
+        .await
+        .unwrap();
+    // Rejected without a umid; sent again, and cut; sent again once more, with a umid.
+    let without_umid = |answer: &mut Value| answer["messages"][0]["umid"] = Value::Null;
+    sandbox.answer_next([
+        Answer::Edited(without_umid),
+        Answer::AcceptAndCut,
+        Answer::Contract,
+    ]);
+    let client = sandbox.client().build().unwrap();
+    let mut tracker = MessageTracker::new();
+    let mut stages = Vec::new();
+    for id in ["run", "again", "once-more"] {
+        let mut run = client.bulk(id).send([message("a")]).unwrap();
+        while let Some(batch) = run.next().await {
+            batch.messages.iter().for_each(|it| tracker.outcome(it));
+        }
+        let messages = tracker.with_client_message_id("a");
+        stages.push(messages.map(|it| it.stage()).collect::<Vec<_>>());
+    }
+    stages[2].sort_unstable();
+    let (unknown, rejected) = (Stage::Unknown, Stage::Rejected);
+    assert_eq!(
+        stages,
+        [vec![rejected], vec![unknown], vec![unknown, rejected]]
+    );
+}
+
 /// One thing that a tracker is fed with.
 #[derive(Clone, Debug)]
 enum Fed {
