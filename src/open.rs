@@ -133,12 +133,25 @@ macro_rules! open_number {
         ///
         /// The list is open: a number that the spec does not list is `Other` and is written as it
         /// was read. Values are compared by their number.
-        #[derive(Clone, Copy, Debug)]
+        #[derive(Clone, Copy)]
         #[non_exhaustive]
         pub enum $name {
             $(#[$about] $variant,)+
             /// A number that the spec does not list.
             Other(i64),
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                match self {
+                    $(Self::$variant => f.write_str(stringify!($variant)),)+
+                    // It can be a phone number at a wrong place.
+                    Self::Other(number) => {
+                        let number = number.to_string();
+                        write!(f, "Other({})", crate::mask::Masked(&number))
+                    }
+                }
+            }
         }
 
         impl $name {

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::{Channel, DeliveryReceipt, EventType, Namespace, ReceiptErrorCode, Stage};
 use crate::check::Checker;
 use crate::generated::tables::DELIVERY_RECEIPT;
+use crate::mask::Masked;
 use crate::problem::{Problem, Rule};
 use crate::shape::type_of;
 use crate::{MessageState, OpaqueId, ReceivedText, StatusDetail, Timestamp};
@@ -355,12 +356,15 @@ impl fmt::Display for Event {
 /// What a receipt says, in a line.
 fn summary(receipt: &DeliveryReceipt) -> String {
     let umid = receipt.umid().without_numbers();
-    // A line break in it would begin another line of the log.
-    let state = format!("{} is {:?}", umid.escape_debug(), receipt.state());
-    match receipt.error_code() {
-        Some(code) => format!("{state}, receipt code {code}"),
-        None => state,
-    }
+    let id = receipt.client_message_id().map(ReceivedText::from);
+    let id = id.map_or_else(String::new, |id| format!(" (clientMessageId {id:?})"));
+    let code = receipt.error_code().map(|code| code.to_string());
+    let code = code.map_or_else(String::new, |code| {
+        format!(", receipt code {}", Masked(&code))
+    });
+    // A line break in an id would begin another line of the log.
+    let umid = umid.escape_debug();
+    format!("{umid}{id} is {:?}{code}", receipt.state())
 }
 
 impl fmt::Debug for OtherEvent {

@@ -16,6 +16,9 @@ use crate::support::{NUMBER, assert_no_secrets, printed};
 
 const UMID: &str = "d03cbbf5-3e2d-ea11-815d-020897df5459";
 
+/// What a log has of its clientMessageId.
+const ID: &str = r#"(clientMessageId "aaa-1")"#;
+
 /// A receipt of version 9 with every member that the spec knows.
 pub fn whole() -> Value {
     json!({
@@ -499,7 +502,9 @@ fn receipts_of_other_channels_are_told_from_those_of_lon() {
         assert_eq!(receipt.payload.channel, Some(known));
         assert_eq!(
             event.to_string(),
-            format!("delivery receipt of channel {shown}: {UMID} is Undelivered, receipt code 1")
+            format!(
+                "delivery receipt of channel {shown}: {UMID} {ID} is Undelivered, receipt code 1"
+            )
         );
     }
 
@@ -530,7 +535,7 @@ fn receipts_of_other_channels_are_told_from_those_of_lon() {
     assert_eq!(receipt.client_message_id(), Some("aaa-1"));
     assert_eq!(
         event.to_string(),
-        format!("delivery receipt without a channel: {UMID} is Delivered")
+        format!("delivery receipt without a channel: {UMID} {ID} is Delivered")
     );
 }
 
@@ -538,9 +543,10 @@ fn receipts_of_other_channels_are_told_from_those_of_lon() {
 fn a_lon_receipt_in_a_line_of_a_log() {
     assert_eq!(
         event(&whole()).to_string(),
-        format!("delivery receipt: {UMID} is Undelivered, receipt code 1")
+        format!("delivery receipt: {UMID} {ID} is Undelivered, receipt code 1")
     );
-    let fine = with("/payload/status", json!({"state": "sent", "errorCode": 0}));
+    let mut fine = with("/payload/status", json!({"state": "sent", "errorCode": 0}));
+    put(&mut fine, "/payload/clientMessageId", None);
     assert_eq!(
         event(&fine).to_string(),
         format!("delivery receipt: {UMID} is Sent")
@@ -1166,6 +1172,13 @@ fn no_phone_number_is_printed_wherever_it_stands() {
             hidden(&format!("{:?}", error.problem()));
         }
     }
+    // As a code it is a number.
+    for form in [json!(NUMBER), json!(6_591_234_567_i64)] {
+        let event = event(&with("/payload/status/errorCode", form));
+        hidden(&format!("{event} {event:?} {event:#?}"));
+        let code = event.receipt().unwrap().error_code().unwrap();
+        assert_eq!(code.value(), 6_591_234_567);
+    }
     // In version 8 it stands twice.
     let mut sent = version_8();
     sent["payload"]["user"] = json!({"msisdn": NUMBER, "channelUserId": &NUMBER[1..]});
@@ -1181,6 +1194,7 @@ fn a_line_for_a_log_is_one_line() {
     for odd in ["a\nb", "a\r\nb", "a\u{2028}b", "a\u{1b}[2Jb", &long] {
         for place in [
             "/payload/umid",
+            "/payload/clientMessageId",
             "/payload/status/state",
             "/payload/channel",
             "/eventType",
