@@ -20,7 +20,8 @@ use std::time::SystemTime;
 use axum::Router;
 use lon_batch::mock::{PostedReceipt, ReceiptFate, Receipts, Sandbox};
 use lon_batch::receipt::{
-    Code, DeliveryReceipt, Effect, Event, MessageTracker, Receiver, Stage, TrackedMessage, Webhook,
+    Code, DeliveryReceipt, Effect, Event, MessageTracker, Posted, Receiver, Stage, TrackedMessage,
+    Webhook,
 };
 use lon_batch::{Batch, Content, Message, MessageState, Msisdn, StatusDetail};
 use tokio::net::TcpListener;
@@ -49,10 +50,10 @@ async fn run() -> Result<(), Box<dyn Error>> {
     // The receiver, as a service mounts it.
     let tracker = Arc::new(Mutex::new(MessageTracker::new()));
     let receipts = Arc::clone(&tracker);
-    let receiver = Receiver::new(Webhook::new(AUTHORIZATION)?, move |event| {
+    let receiver = Receiver::new(Webhook::new(AUTHORIZATION)?, move |posted: Posted| {
         let receipts = Arc::clone(&receipts);
         async move {
-            match event {
+            match posted.event {
                 Ok(Event::Receipt(receipt)) => {
                     let effect = lock(&receipts).receipt(&receipt);
                     print_effect(&receipt, effect);
@@ -199,8 +200,10 @@ fn compare(
             .filter(|it| it.fate != ReceiptFate::Taken)
             .count(),
     );
-    if wrong > 0 || lost > 0 || tracker.counts().total() != u64::from(MESSAGES) {
-        return Err(format!("{wrong} messages are wrong, {lost} receipts were not taken").into());
+    let followed = tracker.counts().total();
+    if wrong > 0 || lost > 0 || followed != u64::from(MESSAGES) {
+        let told = format!("{wrong} of {followed} messages are wrong, {lost} receipts were lost");
+        return Err(told.into());
     }
     println!(
         "{} receipts in {tries} posts: every message is what the sandbox says.",

@@ -54,7 +54,7 @@ pub use crate::generated::types::{DeliveryReceipt, ReceiptPayload, ReceiptStatus
 pub use change::{Change, Code};
 pub use event::{Event, EventProblem, MAX_EVENT_BYTES, OtherEvent, UnreadableEvent};
 #[cfg(feature = "receiver")]
-pub use receiver::{Handled, Receiver, ReceiverBuilder};
+pub use receiver::{Handled, Posted, Receiver, ReceiverBuilder};
 pub use stage::Stage;
 pub use tracked::{Counts, TrackedMessage};
 pub use tracker::{Effect, MessageTracker};

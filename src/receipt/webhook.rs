@@ -15,18 +15,22 @@ use super::{Event, UnreadableEvent};
 ///
 /// ```
 /// use http::StatusCode;
-/// use lon_batch::receipt::{Event, Webhook};
+/// use lon_batch::receipt::{Event, NoEvent, Webhook};
 ///
+/// # fn store(_: &[u8]) {}
 /// fn posted(webhook: &Webhook, authorization: Option<&[u8]>, body: &[u8]) -> StatusCode {
-///     match webhook.read(authorization, body) {
+///     let read = webhook.read(authorization, body);
+///     let status = read.as_ref().map_or_else(NoEvent::status, |_| StatusCode::OK);
+///     if status == StatusCode::OK {
+///         // Yours: write it down. It does not come again, whatever it is.
+///         store(body);
+///     }
+///     match read {
 ///         Ok(Event::Receipt(receipt)) => println!("{} is {}", receipt.umid(), receipt.state()),
 ///         Ok(other) => println!("{other}"),
-///         Err(error) => {
-///             println!("{error}");
-///             return error.status();
-///         }
+///         Err(error) => println!("{error}"),
 ///     }
-///     StatusCode::OK
+///     status
 /// }
 ///
 /// let webhook = Webhook::new("Bearer my-webhook-secret")?;
@@ -82,7 +86,8 @@ impl Webhook {
         }
     }
 
-    /// Takes what comes with this value too, while the one is replaced by the other.
+    /// Takes what comes with this value too, while the one is replaced by the other. What was open
+    /// to anyone is open to this value alone.
     ///
     /// # Errors
     /// No header could have the value.

@@ -5,15 +5,15 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body::Frame;
 use http_body_util::Full;
+use lon_batch::bulk::BoxError;
 use lon_batch::receipt::{
-    Event, EventProblem, MAX_EVENT_BYTES, NoEvent, Receiver, ReceiverBuilder, UnreadableEvent,
-    Webhook,
+    Event, EventProblem, MAX_EVENT_BYTES, NoEvent, Posted, Receiver, ReceiverBuilder, Webhook,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tower::Service as _;
 
 use crate::log;
-use crate::support::assert_no_secrets;
+use crate::support::{NUMBER, assert_no_secrets};
 
 const SECRET: &str = "Bearer webhook-secret-0123456789";
 const UMID: &str = "d03cbbf5-3e2d-ea11-815d-020897df5459";
@@ -101,14 +101,11 @@ async fn answer_of(mut stream: TcpStream) -> (StatusCode, String) {
 }
 
 /// A receiver that keeps what it is handed, and ends at once.
-fn keeping() -> (
-    Receiver,
-    mpsc::UnboundedReceiver<Result<Event, UnreadableEvent>>,
-) {
+fn keeping() -> (Receiver, mpsc::UnboundedReceiver<Posted>) {
     let (sender, events) = mpsc::unbounded_channel();
     let builder = Receiver::builder(webhook()).answer_within(LONG);
-    let receiver = builder.handler(move |event| {
-        let sent = sender.send(event);
+    let receiver = builder.handler(move |posted| {
+        let sent = sender.send(posted);
         async move { sent.unwrap() }
     });
     (receiver, events)
@@ -151,28 +148,25 @@ async fn events_are_handed_on_and_answered_with_200() {
     let (receiver, mut events) = keeping();
     let server = Server::of(&receiver).await;
     assert_eq!(server.authorized(RECEIPT).await, StatusCode::OK);
-    let Some(Ok(Event::Receipt(receipt))) = events.recv().await else {
-        panic!("no receipt");
-    };
-    assert_eq!(receipt.umid(), UMID);
+    let posted = events.recv().await.unwrap();
+    assert_eq!(posted.body, RECEIPT);
+    assert_eq!(posted.event.unwrap().receipt().unwrap().umid(), UMID);
 
     let inbound = r#"{"namespace":"ChatApps","eventType":"inbound_message_received","payload":{}}"#;
     assert_eq!(server.authorized(inbound).await, StatusCode::OK);
-    let Some(Ok(Event::Other(other))) = events.recv().await else {
-        panic!("no event");
-    };
-    assert_eq!(other.body, inbound);
+    let posted = events.recv().await.unwrap();
+    assert_eq!(posted.body, inbound);
+    assert!(matches!(posted.event, Ok(Event::Other(_))));
 
     // What is JSON and no event is handed on too: posting it again would not mend it.
-    let body = r#"{"eventType": "outbound_message_status_changed", "payload": {"status": {"state": "sent"}}}"#;
-    assert_eq!(server.authorized(body).await, StatusCode::OK);
-    let Some(Err(error)) = events.recv().await else {
-        panic!("no error");
-    };
-    assert_eq!(error.field(), Some("payload.umid"));
-    assert_eq!(error.body(), body.as_bytes());
+    let mut body = br#"{"eventType": "outbound_message_status_changed", "payload": {"status": {"state": "sent"}}}"#.to_vec();
+    body.resize(MAX_EVENT_BYTES, b' ');
+    assert_eq!(server.authorized(&body).await, StatusCode::OK);
+    let posted = events.recv().await.unwrap();
+    assert_eq!(posted.body, body, "whole");
+    assert_eq!(posted.event.unwrap_err().field(), Some("payload.umid"));
     assert_eq!(server.authorized("[1]").await, StatusCode::OK);
-    assert!(matches!(events.recv().await, Some(Err(_))));
+    assert!(events.recv().await.unwrap().event.is_err());
     assert!(events.try_recv().is_err());
 }
 
@@ -253,7 +247,8 @@ async fn an_event_that_is_too_large_is_not_read() {
     let mut largest = RECEIPT.as_bytes().to_vec();
     largest.resize(MAX_EVENT_BYTES, b' ');
     assert_eq!(server.authorized(largest).await, StatusCode::OK);
-    assert!(matches!(events.recv().await, Some(Ok(Event::Receipt(_)))));
+    let posted = events.recv().await.unwrap();
+    assert!(matches!(posted.event, Ok(Event::Receipt(_))));
 }
 
 #[tokio::test]
@@ -328,7 +323,7 @@ async fn a_hundred_posts_are_answered_in_time_while_the_function_is_slow() {
 /// Calls the service without a connection, and tells the answer's status and the time that it took.
 async fn call<B>(receiver: &Receiver, body: B) -> (StatusCode, Duration)
 where
-    B: http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let request = Request::post("/").header("authorization", SECRET);
     let start = tokio::time::Instant::now();
@@ -370,11 +365,12 @@ async fn an_answer_takes_four_seconds_at_the_most() {
         });
 
     let to_the_second = |(status, took): (_, Duration)| (status, took.as_secs());
+    // Half of the time is the function's, so the body has the other.
     let never = call(&receiver, Never).await;
-    assert_eq!(to_the_second(never), (StatusCode::REQUEST_TIMEOUT, 4));
+    assert_eq!(to_the_second(never), (StatusCode::REQUEST_TIMEOUT, 2));
     let slow = call(&receiver, posted()).await;
     assert_eq!(to_the_second(slow), (StatusCode::OK, 4));
-    // It still runs. Who waits for its place has half of the time for that, and half to run.
+    // It still runs, and another waits for its place in vain.
     let waiting = call(&receiver, posted()).await;
     assert_eq!(to_the_second(waiting), (StatusCode::SERVICE_UNAVAILABLE, 2));
     go.add_permits(2);
@@ -406,6 +402,35 @@ async fn a_function_that_ends_in_time_is_waited_for() {
     slow.go.add_permits(1);
     assert_eq!(first.await.unwrap(), StatusCode::OK);
     assert_eq!(second.await.unwrap(), StatusCode::OK);
+    assert_eq!(slow.ended.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn an_event_that_waits_for_its_function_is_handled_before_a_shutdown_ends() {
+    let mut slow = slow(LONG, 1);
+    let receiver = slow.receiver.clone();
+    let call_it = || {
+        let receiver = receiver.clone();
+        tokio::spawn(async move { call(&receiver, posted()).await.0 })
+    };
+    let running = call_it();
+    slow.began.recv().await.unwrap();
+    let waiting = call_it();
+    // On the one thread of this test every task comes as far as it can.
+    tokio::task::yield_now().await;
+    let shutdown = tokio::spawn({
+        let receiver = receiver.clone();
+        async move { receiver.shutdown().await }
+    });
+    tokio::task::yield_now().await;
+    assert_eq!(call_it().await.unwrap(), StatusCode::SERVICE_UNAVAILABLE);
+    slow.go.add_permits(1);
+    slow.began.recv().await.unwrap();
+    assert!(!shutdown.is_finished());
+    slow.go.add_permits(1);
+    assert_eq!(running.await.unwrap(), StatusCode::OK);
+    assert_eq!(waiting.await.unwrap(), StatusCode::OK);
+    shutdown.await.unwrap();
     assert_eq!(slow.ended.load(Ordering::SeqCst), 2);
 }
 
@@ -456,38 +481,107 @@ async fn what_was_not_handled_is_posted_again() {
     }
 }
 
+/// What was logged by this crate, and that there is nothing secret in it.
+fn logged() -> String {
+    let lines = log::take();
+    let ours: Vec<_> = lines
+        .lines()
+        .filter(|it| it.contains("lon_batch"))
+        .collect();
+    let ours = ours.join("\n");
+    assert_no_secrets(&ours);
+    assert!(!ours.contains("webhook-secret"), "{ours}");
+    ours
+}
+
 #[tokio::test]
-async fn a_failure_after_the_answer_is_told_to_the_log() {
+async fn why_an_event_was_not_handled_is_told_to_the_log() {
     log::listen();
-    for panics in [false, true] {
-        let go = Arc::new(Semaphore::new(0));
-        let permits = Arc::clone(&go);
-        let receiver = Receiver::builder(webhook())
-            .answer_within(SHORT)
-            .handler(move |_| {
+    for (within, before, after) in [
+        (LONG, "WARN", "not handled, "),
+        (SHORT, "ERROR", "acknowledged and not handled, "),
+    ] {
+        for (panics, why) in [
+            (false, "the function failed: no row for +********67: "),
+            (true, "the function panicked: "),
+        ] {
+            let go = Arc::new(Semaphore::new(usize::from(within == LONG)));
+            let permits = Arc::clone(&go);
+            let builder = Receiver::builder(webhook()).answer_within(within);
+            let receiver = builder.handler(move |_| {
                 let permits = Arc::clone(&permits);
                 async move {
                     permits.acquire().await.unwrap().forget();
                     assert!(!panics, "in the middle");
-                    Err(())
+                    Err(format!("no row for {NUMBER}"))
                 }
             });
-        let server = Server::of(&receiver).await;
-        assert_eq!(server.authorized(RECEIPT).await, StatusCode::OK);
-        let before = log::take();
-        assert!(!before.contains("ERROR"), "{before}");
-        go.add_permits(1);
-        receiver.shutdown().await;
-        let after = log::take();
-        assert!(after.contains("ERROR"), "{after}");
-        assert!(after.contains("acknowledged and not handled"), "{after}");
-        let ours = (before + &after)
-            .lines()
-            .filter(|line| line.contains("lon_batch"))
-            .collect::<String>();
-        assert_no_secrets(&ours);
-        assert!(!ours.contains("webhook-secret"), "{ours}");
+            let server = Server::of(&receiver).await;
+            let status = server.authorized(RECEIPT).await;
+            assert_eq!(status == StatusCode::OK, within == SHORT);
+            if within == SHORT {
+                let early = logged();
+                assert!(!early.contains("ERROR"), "{early}");
+                go.add_permits(1);
+            }
+            receiver.shutdown().await;
+            let lines = logged();
+            assert!(lines.contains(before), "{lines}");
+            assert!(
+                lines.contains(&format!(" {after}{why}delivery receipt")),
+                "{lines}"
+            );
+            assert!(lines.contains(UMID), "{lines}");
+        }
     }
+}
+
+#[test]
+fn what_the_end_of_the_runtime_cuts_off_is_told_to_the_log() {
+    log::listen();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.unwrap();
+    runtime.block_on(async {
+        let builder = Receiver::builder(webhook()).answer_within(SHORT);
+        let receiver = builder.handler(|_| std::future::pending::<()>());
+        assert_eq!(call(&receiver, posted()).await.0, StatusCode::OK);
+    });
+    assert_eq!(logged(), "");
+    drop(runtime);
+    let lines = logged();
+    assert!(lines.contains("ERROR"), "{lines}");
+    assert!(
+        lines.contains("acknowledged and not handled, the runtime ended"),
+        "{lines}"
+    );
+}
+
+#[tokio::test]
+async fn receipts_in_the_old_format_are_told_to_the_log() {
+    log::listen();
+    let (receiver, mut events) = keeping();
+    let old = r#"{"umid": "a", "status": "SENT"}"#;
+    assert_eq!(call(&receiver, Full::from(old)).await.0, StatusCode::OK);
+    let posted = events.recv().await.unwrap();
+    assert!(matches!(posted.event, Ok(Event::OldFormat(_))));
+    let lines = logged();
+    assert!(
+        lines.contains("WARN") && lines.contains("old flat format"),
+        "{lines}"
+    );
+}
+
+#[tokio::test]
+async fn a_limit_of_a_layer_around_is_told_as_such() {
+    let (receiver, mut events) = keeping();
+    let limited = |bytes| axum::body::Body::new(http_body_util::Limited::new(posted(), bytes));
+    let (status, _) = call(&receiver, limited(RECEIPT.len() - 1)).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let (status, _) = call(&receiver, limited(RECEIPT.len())).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(events.recv().await.unwrap().event.is_ok());
 }
 
 #[test]
@@ -540,10 +634,10 @@ fn a_value_that_no_header_has_is_refused_and_none_is_printed() {
 async fn an_idle_receiver_shuts_down_at_once() {
     let (receiver, mut events) = keeping();
     let server = Server::of(&receiver).await;
-    let start = Instant::now();
-    receiver.shutdown().await;
-    receiver.shutdown().await;
-    assert!(start.elapsed() < LONG);
+    for _ in 0..2 {
+        let shutdown = tokio::time::timeout(LONG / 20, receiver.shutdown());
+        shutdown.await.expect("nothing is waited for");
+    }
     let status = server.authorized(RECEIPT).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(events.try_recv().is_err());
