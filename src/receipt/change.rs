@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{DeliveryReceipt, ReceiptErrorCode, Stage};
 use crate::{ErrorCode, MessageResult, MessageState, ReceivedText, StatusDetail, Timestamp};
@@ -13,26 +14,31 @@ use crate::{ErrorCode, MessageResult, MessageState, ReceivedText, StatusDetail, 
 /// The same state, detail and timestamp of one message are one change, however often and in which
 /// way they are told. What the answer to a batch said in a run of many ([`Fate`](crate::bulk::Fate))
 /// has no timestamp.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Change {
     /// The state.
     pub state: MessageState,
     /// What the state says more precisely.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<StatusDetail>,
     /// When the state was observed, by the platform's clock: in UTC, with as many digits as it
     /// needs. A text that is no moment is as it was received.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<Timestamp>,
     /// Why the message was not sent or not delivered.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<Code>,
     /// The same in words, the platform's or else this crate's for the code. The platform's may
     /// have a phone number in them; `Debug` masks it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<ReceivedText>,
 }
 
 /// Why a message was not sent or not delivered: one of two lists, in which the same number means
 /// different things.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Code {
     /// Of the answer to a batch.
     Api(ErrorCode),
@@ -184,6 +190,22 @@ impl Changes {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Change> + '_ {
         self.0.iter().map(Packed::unpack)
+    }
+}
+
+impl Serialize for Changes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Changes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut changes = Self::default();
+        for change in Vec::deserialize(deserializer)? {
+            changes.add(change);
+        }
+        Ok(changes)
     }
 }
 

@@ -3,13 +3,15 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smol_str::SmolStr;
 
 use super::Stage;
 use super::change::Changes;
 
 /// What was told of one umid, or of one clientMessageId without a umid.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub(super) struct Row {
     pub(super) umid: Umid,
     /// Empty where it is not known.
@@ -24,8 +26,9 @@ pub(super) struct Row {
 }
 
 /// A umid in little memory.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Umid {
+    #[default]
     NotKnown,
     /// In the usual shape of a UUID, in lower case.
     Uuid([u8; 16]),
@@ -37,10 +40,7 @@ impl Row {
         Self {
             umid,
             client_message_id: client_message_id.into(),
-            is_lon: false,
-            is_answered: false,
-            is_unsettled: false,
-            changes: Changes::default(),
+            ..Self::default()
         }
     }
 
@@ -96,6 +96,18 @@ fn uuid(text: &str) -> Option<[u8; 16]> {
     u128::from_str_radix(&digits, 16)
         .ok()
         .map(u128::to_be_bytes)
+}
+
+impl Serialize for Umid {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Umid {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        crate::received::with_text(deserializer, |text| Self::from(text))
+    }
 }
 
 impl fmt::Display for Umid {

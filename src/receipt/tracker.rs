@@ -9,6 +9,7 @@ use super::{Change, Counts, DeliveryReceipt, Stage, TrackedMessage};
 use crate::bulk::{Fate, MessageOutcome};
 use crate::{Batch, BatchResponse, Error, MessageState, ReceivedText, Verdict};
 use hashbrown::HashTable;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What became of every message: fed with the answers to sends and with receipts, in any order and
 /// any number of times.
@@ -85,9 +86,33 @@ use hashbrown::HashTable;
 ///
 /// # Memory
 /// It keeps every message that it was told of, some 160 bytes each (`docs/COST.md`), until
-/// [`retain`](Self::retain) lets it go. It is not saved anywhere. To have it again after a crash,
-/// store the ids before a send, the answers and the receipts, and feed all of them to a new one:
-/// receipts alone do not bring back the messages that had none.
+/// [`retain`](Self::retain) lets it go.
+///
+/// # After a restart
+/// It is in memory alone. Since [`merge`](Self::merge) does not mind order and repetition, what is
+/// told can be written down as a small tracker of its own, and all of them merged when it is to be
+/// there again:
+///
+/// ```
+/// # use lon_batch::receipt::MessageTracker;
+/// # fn example(batch: &lon_batch::Batch, result: &Result<lon_batch::BatchResponse, lon_batch::Error>)
+/// # -> serde_json::Result<()> {
+/// let mut told = MessageTracker::new();
+/// told.sent(batch, result);
+/// let stored = serde_json::to_vec(&told)?;
+///
+/// let mut tracker = MessageTracker::new();
+/// tracker.merge(serde_json::from_slice(&stored)?);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Write the ids of a batch down before it is sent, and what its send told beside them. A crash
+/// leaves batches with ids and nothing beside: feed each id to [`unanswered`](Self::unanswered).
+/// Receipts alone do not bring back the messages that had none.
+///
+/// What is written has ids, and reasons in the platform's words, which may have a phone number in
+/// them.
 #[derive(Clone, Default)]
 pub struct MessageTracker {
     rows: Vec<Row>,
@@ -220,7 +245,7 @@ impl MessageTracker {
         }
     }
 
-    /// Takes in all that another tracker knows.
+    /// Takes in all that another tracker knows: one for each thread, or one that was written down.
     pub fn merge(&mut self, other: Self) {
         for row in other.rows {
             self.copy(&row);
@@ -421,6 +446,22 @@ fn index(place: u32) -> usize {
 
 fn number(place: usize) -> u32 {
     u32::try_from(place).expect("fewer than 4 billion messages fit into memory")
+}
+
+impl Serialize for MessageTracker {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.rows.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for MessageTracker {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut tracker = Self::default();
+        for row in Vec::<Row>::deserialize(deserializer)? {
+            tracker.copy(&row);
+        }
+        Ok(tracker)
+    }
 }
 
 impl fmt::Debug for MessageTracker {

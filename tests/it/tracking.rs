@@ -525,6 +525,83 @@ fn ids_that_were_stored_before_a_crash_are_followed_again() {
     );
 }
 
+#[tokio::test]
+async fn what_was_written_down_is_followed_again_after_a_crash() {
+    let sandbox = Sandbox::builder()
+        .judge(|message| {
+            let id = message.client_message_id.as_deref();
+            (id == Some("b")).then(|| lon_batch::ErrorCode::InvalidUserMsisdn.into())
+        })
+        .start()
+        .await
+        .unwrap();
+    sandbox.answer_next([
+        Answer::Contract,
+        Answer::AcceptAndHangUp,
+        Answer::Error {
+            status: http::StatusCode::FORBIDDEN,
+            code: lon_batch::ErrorCode::Forbidden,
+        },
+    ]);
+    let client = sandbox.client().build().unwrap();
+    let (mut live, mut stored) = (MessageTracker::new(), Vec::new());
+    let mut store = |tracker: &MessageTracker| stored.push(serde_json::to_vec(tracker).unwrap());
+    for ids in [&["a", "b"], &["c", "d"], &["e", "f"]] {
+        let batch = batch(ids);
+        let result = client.send(&batch).await;
+        live.sent(&batch, &result);
+        let mut told = MessageTracker::new();
+        told.sent(&batch, &result);
+        store(&told);
+    }
+    for accepted in sandbox.accepted() {
+        let id = accepted.message.client_message_id.as_deref();
+        let state = if id == Some("c") { "rejected" } else { "sent" };
+        let receipt = receipt(&json!({
+            "umid": accepted.umid, "clientMessageId": id,
+            "status": {"state": state, "timestamp": "2026-01-04T08:20:02Z"},
+        }));
+        live.receipt(&receipt);
+        let mut told = MessageTracker::new();
+        told.receipt(&receipt);
+        store(&told);
+    }
+    let mut again = MessageTracker::new();
+    for part in stored.iter().rev().chain(&stored) {
+        again.merge(serde_json::from_slice(part).unwrap());
+    }
+    assert_eq!(told(&again), told(&live));
+    let counts = again.counts();
+    assert_eq!((counts.sent, counts.rejected, counts.total()), (2, 2, 4));
+}
+
+#[test]
+fn what_is_written_down_stays_as_it_is() {
+    let mut tracker = MessageTracker::new();
+    entry(
+        Some(UMID),
+        &json!({"state": "rejected", "errorCode": 3038, "errorMessage": "no"}),
+    )
+    .to(&mut tracker);
+    let written = json!([{
+        "umid": UMID, "clientMessageId": "a", "isLon": true, "isAnswered": true,
+        "isUnsettled": false,
+        "changes": [{"state": "rejected", "code": {"api": 3038}, "reason": "no"}],
+    }]);
+    assert_eq!(serde_json::to_value(&tracker).unwrap(), written);
+    // What is missing is not so, what is new is passed over, what says nothing is nothing.
+    let read = |value: Value| serde_json::from_value::<MessageTracker>(value);
+    let of_a_receipt = json!([
+        {"umid": UMID, "isLon": true, "new": 1, "changes": [{"state": "sent", "new": 1}]},
+        {}, {"changes": [{"state": "sent"}]},
+    ]);
+    let tracker = read(of_a_receipt).unwrap();
+    assert_eq!(tracker.with_umid(UMID).unwrap().stage(), Stage::Sent);
+    assert_eq!(tracker.counts().total(), 1);
+    assert!(read(json!({})).is_err());
+    assert!(read(json!([{"changes": [{}]}])).is_err());
+}
+
 #[test]
 fn receipts_of_other_channels_belong_to_messages_and_make_none() {
     let sms = |umid: &str, id: Option<&str>, state: &str| {
@@ -851,6 +928,12 @@ proptest! {
 
             merged.retain(|_| true);
             prop_assert_eq!(&told(&merged), &expected);
+
+            let written = serde_json::to_string(&merged).unwrap();
+            let mut read: MessageTracker = serde_json::from_str(&written).unwrap();
+            prop_assert_eq!(&told(&read), &expected);
+            read.merge(follow(&[again]));
+            prop_assert_eq!(&told(&read), &expected);
         }
     }
 
