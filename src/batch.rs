@@ -65,7 +65,7 @@ impl Batch {
     /// # Errors
     /// Every problem of every message, each with its place and without the value.
     pub fn from_json(json: &[u8]) -> Result<Self, Invalid> {
-        let Strict(value) = serde_json::from_slice(json).map_err(|error| {
+        let value = serde_json::from_slice::<Strict>(json).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             Invalid::setting(
                 "",
@@ -76,7 +76,7 @@ impl Batch {
                 },
             )
         })?;
-        Self::from_value(value)
+        Self::from_value(value.0)
     }
 
     fn from_value(mut value: Value) -> Result<Self, Invalid> {
@@ -284,8 +284,8 @@ impl TryFrom<BatchRequest> for Batch {
 /// format has the text of the [`Invalid`].
 impl<'de> Deserialize<'de> for Batch {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Strict(value) = Strict::deserialize(deserializer)?;
-        Self::from_value(value).map_err(serde::de::Error::custom)
+        let value = Strict::deserialize(deserializer)?;
+        Self::from_value(value.0).map_err(serde::de::Error::custom)
     }
 }
 

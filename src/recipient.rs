@@ -148,7 +148,7 @@ impl Serialize for Recipient {
 /// No error repeats a value or the name of a member, either of which may be a number.
 impl<'de> Deserialize<'de> for Recipient {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Strict(user) = Strict::deserialize(deserializer)?;
+        let user = Strict::deserialize(deserializer)?.0;
         let known = |name: &String| matches!(name.as_str(), "msisdn" | "country");
         let (msisdn, country) = match (&user["msisdn"], &user["country"]) {
             (Value::String(msisdn), Value::Null) => (msisdn, None),

@@ -198,15 +198,21 @@ impl<'de> Deserialize<'de> for Name {
     }
 }
 
-/// A value in which no member stands twice. `Value` takes the last of them in silence, and what
-/// is lost can be a list of messages.
-pub(crate) struct Strict(pub(crate) Value);
+/// A value in which no member stands twice: what is lost where the last is taken in silence can be
+/// a list of messages.
+pub(crate) type Strict = Tree<true>;
 
-impl<'de> Deserialize<'de> for Strict {
+/// A value as it stands, of members that stand twice the last. (`Value` takes some names for marks
+/// of its own and reads more than what stands there.)
+pub(crate) type Lenient = Tree<false>;
+
+pub(crate) struct Tree<const EACH_ONCE: bool>(pub(crate) Value);
+
+impl<'de, const EACH_ONCE: bool> Deserialize<'de> for Tree<EACH_ONCE> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AnyValue;
+        struct AnyValue<const EACH_ONCE: bool>;
 
-        impl<'de> Visitor<'de> for AnyValue {
+        impl<'de, const EACH_ONCE: bool> Visitor<'de> for AnyValue<EACH_ONCE> {
             type Value = Value;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -251,7 +257,7 @@ impl<'de> Deserialize<'de> for Strict {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
                 let mut list = Vec::new();
-                while let Some(Strict(item)) = items.next_element()? {
+                while let Some(Tree::<EACH_ONCE>(item)) = items.next_element()? {
                     list.push(item);
                 }
                 Ok(list.into())
@@ -259,8 +265,8 @@ impl<'de> Deserialize<'de> for Strict {
 
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
                 let mut object = Map::new();
-                while let Some((Name(name), Strict(member))) = members.next_entry()? {
-                    if object.insert(name, member).is_some() {
+                while let Some((Name(name), Tree::<EACH_ONCE>(member))) = members.next_entry()? {
+                    if object.insert(name, member).is_some() && EACH_ONCE {
                         return Err(A::Error::custom("a member stands twice in one object"));
                     }
                 }
@@ -268,6 +274,8 @@ impl<'de> Deserialize<'de> for Strict {
             }
         }
 
-        deserializer.deserialize_any(AnyValue).map(Strict)
+        deserializer
+            .deserialize_any(AnyValue::<EACH_ONCE>)
+            .map(Self)
     }
 }

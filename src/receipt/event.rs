@@ -12,7 +12,7 @@ use crate::check::Checker;
 use crate::generated::tables::DELIVERY_RECEIPT;
 use crate::mask::Masked;
 use crate::problem::{Problem, Rule};
-use crate::shape::type_of;
+use crate::shape::{Lenient, type_of};
 use crate::{MessageState, OpaqueId, ReceivedText, StatusDetail, Timestamp};
 
 /// Bytes of an event that are read. A receipt has some 600.
@@ -95,11 +95,9 @@ pub enum EventProblem {
         /// Counted from 1.
         column: usize,
     },
-    /// It is JSON that cannot be taken in: nested deeper than 128 levels, a number that is too
-    /// large, a text with half of a character.
-    #[error(
-        "it is JSON nested too deep, or with a number or a character that there is not, line {line}, column {column}"
-    )]
+    /// It is JSON that cannot be taken in: nested deeper than 128 levels, or with a number that is
+    /// too large.
+    #[error("it is JSON nested too deep, or with too large a number, line {line}, column {column}")]
     BeyondLimits {
         /// Counted from 1.
         line: usize,
@@ -126,7 +124,8 @@ impl Event {
     /// for those that it cannot do without.
     ///
     /// # Errors
-    /// It is too large, not JSON, no object, or a receipt without a umid, a status or its state.
+    /// It is too large, not JSON, JSON nested too deep or with too large a number, no object, or a
+    /// receipt without a umid, a status or its state.
     pub fn from_json(body: &[u8]) -> Result<Self, UnreadableEvent> {
         Self::read(body).map_err(|problem| UnreadableEvent {
             problem,
@@ -151,16 +150,11 @@ impl Event {
         {
             return Ok(Self::of_receipt(receipt));
         }
-        // A byte of another encoding in some text does not lose the rest.
-        let json = String::from_utf8_lossy(body);
-        let mut value = match serde_json::from_str(&json) {
-            Ok(value @ Value::Object(_)) => value,
-            Ok(other) => {
-                let found = type_of(&other);
-                return Err(EventProblem::NotAnObject { found });
-            }
-            Err(error) => return Err(not_read(&json, &error)),
-        };
+        let mut value = read_json(body)?;
+        if !value.is_object() {
+            let found = type_of(&value);
+            return Err(EventProblem::NotAnObject { found });
+        }
         if is_receipt(&value) {
             return read_receipt(&mut value).map_err(EventProblem::Receipt);
         }
@@ -194,16 +188,51 @@ impl Event {
     }
 }
 
-/// What is wrong with a body that serde does not take. JSON itself knows no depth and no largest
-/// number.
-fn not_read(body: &str, error: &serde_json::Error) -> EventProblem {
-    let (line, column) = (error.line(), error.column());
-    let is_json = serde_json::from_str::<IgnoredAny>(body).is_ok();
-    if is_json {
-        EventProblem::BeyondLimits { line, column }
-    } else {
-        EventProblem::NotJson { line, column }
+/// Reads JSON. A byte of another encoding, or half of a character, in some text does not lose the
+/// rest.
+fn read_json(body: &[u8]) -> Result<Value, EventProblem> {
+    let json = String::from_utf8_lossy(body);
+    let read = |json: &str| serde_json::from_str::<Lenient>(json).map(|it| it.0);
+    read(&json).or_else(|error| {
+        let (line, column) = (error.line(), error.column());
+        // JSON itself knows no depth and no largest number.
+        let is_json = serde_json::from_str::<IgnoredAny>(&json).is_ok();
+        if !is_json {
+            return Err(EventProblem::NotJson { line, column });
+        }
+        read(&with_whole_characters(&json)).map_err(|_| EventProblem::BeyondLimits { line, column })
+    })
+}
+
+/// JSON with U+FFFD in place of every half of a character that is written as `\ud83d`: of an emoji
+/// that was cut in two. JSON allows it, texts of Rust cannot have it.
+fn with_whole_characters(json: &str) -> String {
+    let mut whole = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some((before, escape)) = rest.split_once('\\') {
+        whole.push_str(before);
+        let second = escape.get(5..).and_then(|it| it.strip_prefix('\\'));
+        let (written, length) = match (code_unit(escape), second.and_then(code_unit)) {
+            (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => (&escape[..11], 11),
+            (Some(0xd800..0xe000), _) => ("ufffd", 5),
+            // Any other escape: the letter behind a backslash is not the start of another.
+            _ => {
+                let length = escape.chars().next().map_or(0, char::len_utf8);
+                (&escape[..length], length)
+            }
+        };
+        whole.push('\\');
+        whole.push_str(written);
+        rest = &escape[length..];
     }
+    whole.push_str(rest);
+    whole
+}
+
+/// The number in `u0041`, at the start of a text.
+fn code_unit(escape: &str) -> Option<u16> {
+    let digits = escape.strip_prefix('u')?.get(..4)?;
+    u16::from_str_radix(digits, 16).ok()
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
