@@ -504,6 +504,10 @@ fn response_is_open(
     if schema.get("items").is_some() {
         response_is_open(spec, &format!("{pointer}/items"), seen)?;
     }
+    let parts = schema.get("allOf").and_then(Value::as_array);
+    for part in 0..parts.map_or(0, Vec::len) {
+        response_is_open(spec, &format!("{pointer}/allOf/{part}"), seen)?;
+    }
     if let Some(Value::Object(properties)) = schema.get("properties") {
         for (name, member) in properties {
             let at = format!("{pointer}/properties/{}", escape(name));

@@ -185,11 +185,13 @@ impl Receipts {
     /// The clock and the outbox of a sandbox that starts now.
     pub(super) fn open(self, sub_account_id: &str, kept: usize) -> io::Result<Outbox> {
         let refuse = |text| io::Error::new(io::ErrorKind::InvalidInput, text);
-        let clock = match self.speed {
-            None => Clock::manual(self.start),
-            Some(speed) if speed.is_finite() && speed > 0.0 => Clock::scaled(self.start, speed),
-            Some(_) => return Err(refuse("the speed of receipts is no number greater than 0")),
-        };
+        let is_speed = |speed: f64| speed.is_finite() && speed > 0.0;
+        if !self.speed.is_none_or(is_speed) {
+            return Err(refuse("the speed of receipts is no number greater than 0"));
+        }
+        let start = self.start.unwrap_or_else(SystemTime::now);
+        let clock = Clock::new(start, self.speed)
+            .ok_or_else(|| refuse("the clock of receipts starts outside the calendar"))?;
         let authorization = self.authorization.map(|value| {
             let mut value = HeaderValue::try_from(value).map_err(|_| {
                 refuse("the Authorization value of receipts has characters that no header has")

@@ -399,6 +399,26 @@ async fn the_status_decides_whatever_becomes_of_the_rest_of_the_answer() {
 }
 
 #[tokio::test]
+async fn a_receiver_that_stalls_in_its_answer_has_taken_the_receipt() {
+    let server = RawServer::start(|mut stream| async move {
+        read_request(&mut stream).await;
+        let begun = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf";
+        stream.write_all(begun).await.unwrap();
+        // It waits for the sandbox to close the connection.
+        let _ = stream.read(&mut [0]).await;
+    })
+    .await;
+    let sandbox = started(one_receipt()).await;
+    send(&sandbox, [message("a").dlr_callback_url(server.base_url())]).await;
+    tokio::time::pause();
+    sandbox.advance(1_000 * SECOND).await;
+    let receipt = &sandbox.receipts()[0];
+    assert_eq!(receipt.fate, ReceiptFate::Taken);
+    assert_eq!(tried_at(receipt), [0]);
+    assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
 async fn a_receiver_that_does_not_answer_times_out() {
     let server = RawServer::start(|mut stream| async move {
         read_request(&mut stream).await;
@@ -717,12 +737,23 @@ async fn chaos_can_be_told_from_the_umid() {
     let sandbox = started(by_hand().chaos(3)).await;
     let messages = ["a", "b", "c"].map(|id| message(id).dlr_callback_url(receiver.url()));
     send(&sandbox, messages).await;
-    let planned: usize = sandbox
-        .accepted()
-        .iter()
-        .map(|it| Step::at_random(3, &it.umid).len())
-        .sum();
-    assert_eq!(sandbox.receipts().len(), planned);
+    let mut told = Vec::new();
+    for message in sandbox.accepted() {
+        for step in Step::at_random(3, &message.umid) {
+            told.push(format!("{} {step:?}", message.umid));
+        }
+    }
+    sandbox.receipts_settled().await;
+    let posted = sandbox.receipts();
+    assert_eq!(posted.len(), told.len());
+    for (posted, told) in posted.iter().zip(told) {
+        let of_it = format!("{} Step {{ state: {:?}, ", posted.umid, posted.state);
+        assert!(told.starts_with(&of_it), "{told}");
+        let copies = format!("times: {}, ", posted.tries.len());
+        assert!(told.contains(&copies), "{told}");
+        let code = format!("error_code: {:?}, ", posted.error_code);
+        assert!(told.contains(&code), "{told}");
+    }
 }
 
 #[tokio::test]
@@ -983,6 +1014,10 @@ async fn settings_that_are_not_valid_are_told_at_the_start() {
         (
             Receipts::new().authorization("Bearer\nhook-1"),
             "Authorization",
+        ),
+        (
+            Receipts::new().clock_starts_at(SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 44)),
+            "calendar",
         ),
     ] {
         let error = Sandbox::builder()

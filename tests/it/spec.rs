@@ -284,6 +284,14 @@ fn a_broken_spec_is_one_error_with_its_place_and_the_rule() {
             "a response has no closed list; write x-known-values",
         ),
         (
+            "        namespace:\n          $ref: '#/components/schemas/Namespace'\n",
+            "        namespace:\n          nullable: true\n          allOf:\n            - enum: [ChatApps]\n".into(),
+            "            - enum: [ChatApps]",
+            15,
+            "/components/schemas/DeliveryReceipt/properties/namespace/allOf/0/enum".into(),
+            "a response has no closed list; write x-known-values",
+        ),
+        (
             "    BatchResponse:\n      type: object\n",
             "    BatchResponse:\n      type: object\n      additionalProperties: false\n".into(),
             "additionalProperties: false\n      description: What the platform says",

@@ -22,18 +22,22 @@ enum Kind {
 }
 
 impl Clock {
-    pub(super) fn scaled(start: Option<SystemTime>, speed: f64) -> Self {
-        let since = Instant::now();
-        Self::new(start, Kind::Scaled { since, speed })
-    }
-
-    pub(super) fn manual(start: Option<SystemTime>) -> Self {
-        Self::new(start, Kind::Manual(Mutex::default()))
-    }
-
-    fn new(start: Option<SystemTime>, kind: Kind) -> Self {
-        let start = start.unwrap_or_else(SystemTime::now).into();
-        Self { start, kind }
+    /// One that goes with real time, times the speed, or else one that is moved; `None` where the
+    /// calendar does not have its start.
+    pub(super) fn new(start: SystemTime, speed: Option<f64>) -> Option<Self> {
+        let from_1970 = match start.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(after) => TimeDelta::from_std(after).ok()?,
+            Err(before) => -TimeDelta::from_std(before.duration()).ok()?,
+        };
+        let start = DateTime::<Utc>::UNIX_EPOCH.checked_add_signed(from_1970)?;
+        let kind = match speed {
+            Some(speed) => Kind::Scaled {
+                since: Instant::now(),
+                speed,
+            },
+            None => Kind::Manual(Mutex::default()),
+        };
+        Some(Self { start, kind })
     }
 
     pub fn is_manual(&self) -> bool {

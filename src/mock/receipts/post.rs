@@ -1,19 +1,21 @@
 //! One post over HTTP, to this machine only.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::pin;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST};
-use http::{HeaderValue, Request, StatusCode, Uri};
+use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use url::{Host, Position, Url};
 
 use super::{NotPosted, Receipts, TryOutcome};
+use crate::bulk::BoxError;
 
 /// Bytes that are read of the body of an answer.
 const ANSWER_LIMIT: usize = 64 * 1024;
@@ -69,32 +71,29 @@ impl Target {
         if let Some(value) = authorization {
             headers.insert(AUTHORIZATION, value.clone());
         }
-        match timeout(Receipts::TIME_OUT, self.send(request)).await {
-            Ok(Ok(status)) => TryOutcome::Answered(status),
-            Ok(Err(error)) => TryOutcome::ConnectionFailed(error.to_string()),
-            Err(_) => TryOutcome::TimedOut,
-        }
+        // Dropping it ends the connection.
+        let mut connection = JoinSet::new();
+        let sent = self.send(request, &mut connection);
+        let rest = match timeout(Receipts::TIME_OUT, sent).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return TryOutcome::ConnectionFailed(error.to_string()),
+            Err(_) => return TryOutcome::TimedOut,
+        };
+        let status = rest.status();
+        // The status decides. The rest is read so that the receiver can write it.
+        let rest = Limited::new(rest.into_body(), ANSWER_LIMIT).collect();
+        let _ = timeout(Receipts::TIME_OUT, rest).await;
+        TryOutcome::Answered(status)
     }
 
     async fn send(
         &self,
         request: Request<Full<Bytes>>,
-    ) -> Result<StatusCode, Box<dyn std::error::Error + Send + Sync>> {
+        connection: &mut JoinSet<hyper::Result<()>>,
+    ) -> Result<Response<Incoming>, BoxError> {
         let stream = TcpStream::connect(self.addresses.as_slice()).await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let mut exchange = pin!(async move {
-            let response = sender.send_request(request).await?;
-            let status = response.status();
-            // The status decides. The rest is read so that the receiver can write it.
-            let _ = Limited::new(response.into_body(), ANSWER_LIMIT)
-                .collect()
-                .await;
-            Ok(status)
-        });
-        tokio::select! {
-            biased;
-            status = &mut exchange => status,
-            _ = connection => exchange.await,
-        }
+        let (mut sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
+        connection.spawn(driver);
+        Ok(sender.send_request(request).await?)
     }
 }
