@@ -271,7 +271,7 @@ impl MessageTracker {
         self.rows.iter().filter_map(|row| self.message(row))
     }
 
-    /// How many messages are in which stage. It looks at each of them: a second or so for a
+    /// How many messages are in which stage. It looks at each of them: half a second or so for a
     /// million.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
