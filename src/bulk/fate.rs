@@ -48,7 +48,14 @@ pub enum UnknownReason {
     /// The platform rejected the message when it was sent again, and may have taken it before:
     /// only with
     /// [`resend_ambiguous_and_risk_duplicates`](crate::RetryPolicy::resend_ambiguous_and_risk_duplicates).
-    RejectedWhenSentAgain,
+    RejectedWhenSentAgain {
+        /// The platform's code.
+        code: Option<ErrorCode>,
+        /// The platform's words, or this crate's for the code.
+        reason: Option<ReceivedText>,
+        /// The id that the platform gave to the message that it rejected.
+        umid: Option<OpaqueId>,
+    },
     /// The task that sent it ended in the middle: its runtime was shut down.
     Interrupted,
 }
@@ -206,15 +213,15 @@ impl Fate {
 
     /// Of a message that the answer to its batch speaks of.
     pub(super) fn of(verdict: Verdict, result: Option<&MessageResult>, sent_before: bool) -> Self {
-        let umid = || result.and_then(|result| result.umid.clone());
+        let umid = result.and_then(|result| result.umid.clone());
+        let code = result.and_then(MessageResult::error_code);
+        let reason = result.and_then(MessageResult::reason).map(Into::into);
         match verdict {
-            Verdict::Accepted => Self::Accepted { umid: umid() },
-            Verdict::Rejected if sent_before => Self::Unknown(UnknownReason::RejectedWhenSentAgain),
-            Verdict::Rejected => Self::Rejected {
-                code: result.and_then(MessageResult::error_code),
-                reason: result.and_then(MessageResult::reason).map(Into::into),
-                umid: umid(),
-            },
+            Verdict::Accepted => Self::Accepted { umid },
+            Verdict::Rejected if sent_before => {
+                Self::Unknown(UnknownReason::RejectedWhenSentAgain { code, reason, umid })
+            }
+            Verdict::Rejected => Self::Rejected { code, reason, umid },
             Verdict::Unclear => Self::Unknown(UnknownReason::NotSettled),
         }
     }
@@ -273,7 +280,7 @@ impl fmt::Display for UnknownReason {
         match self {
             Self::Error(error) => error.fmt(f),
             Self::NotSettled => f.write_str("the answer does not settle it"),
-            Self::RejectedWhenSentAgain => {
+            Self::RejectedWhenSentAgain { .. } => {
                 f.write_str("rejected when sent again, and maybe taken before")
             }
             Self::Interrupted => f.write_str("the sending task ended in the middle"),

@@ -44,10 +44,10 @@ impl<'a> Namesakes<'a> {
     }
 }
 
-/// Whether what was told without a umid can be of the send that has this one. Not where that one was
-/// rejected and has its answer: what lacks an answer, or was accepted, is another send.
+/// Whether what was told without a umid can be of the send that has this one. Where that one ended
+/// badly and has its answer, it is of another: it was sent again.
 fn can_be(by_umid: &Row, by_id: &Row) -> bool {
-    let is_rejected = by_umid.stage() == Stage::Rejected;
+    let ended_badly = matches!(by_umid.stage(), Stage::Rejected | Stage::Undelivered);
     by_umid.is_by_umid()
-        && (!is_rejected || !by_umid.is_answered || by_id.stage() == Stage::Rejected)
+        && (!ended_badly || !by_umid.is_answered || by_id.stage() == Stage::Rejected)
 }

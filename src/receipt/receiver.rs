@@ -256,16 +256,17 @@ impl Inner {
             );
             return StatusCode::UNAUTHORIZED;
         }
-        if says_too_long(&head.headers) {
-            return StatusCode::PAYLOAD_TOO_LARGE;
-        }
-        let whole = Limited::new(body, MAX_EVENT_BYTES).collect();
-        let body = match timeout_at(begin_by, whole).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if is_too_long(&*error) => return StatusCode::PAYLOAD_TOO_LARGE,
-            // The connection was lost: nobody reads this.
-            Ok(Err(_)) => return StatusCode::BAD_REQUEST,
-            Err(_) => return StatusCode::REQUEST_TIMEOUT,
+        let body = if says_too_long(&head.headers) {
+            Err(StatusCode::PAYLOAD_TOO_LARGE)
+        } else {
+            whole(body, begin_by).await
+        };
+        let body = match body {
+            Ok(body) => body,
+            Err(status) => {
+                tracing::warn!("a post to the webhook whose body was not read: {status}");
+                return status;
+            }
         };
         let event = Event::from_json(&body);
         match &event {
@@ -352,6 +353,21 @@ fn authorization(headers: &HeaderMap) -> Option<&[u8]> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next()?;
     values.next().is_none().then(|| value.as_bytes())
+}
+
+/// The body of a request, or how to answer without it.
+async fn whole<B>(body: B, by: Instant) -> Result<Bytes, StatusCode>
+where
+    B: Body<Error: Into<crate::bulk::BoxError>>,
+{
+    let whole = Limited::new(body, MAX_EVENT_BYTES).collect();
+    match timeout_at(by, whole).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if is_too_long(&*error) => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        // The connection was lost: nobody reads this.
+        Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+    }
 }
 
 /// Whether a body is longer than it may be here, or than a layer around the receiver allows.

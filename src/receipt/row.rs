@@ -20,8 +20,9 @@ pub(super) struct Row {
     pub(super) is_lon: bool,
     /// Whether the answer to its send is known; of a row with a umid.
     pub(super) is_answered: bool,
-    /// Whether a send of it may have been made that no answer settles; of a row without a umid.
-    pub(super) is_unsettled: bool,
+    /// Whether anything but a rejection was told of it, or no answer is known; of a row without a
+    /// umid, which may be of several sends.
+    pub(super) may_be_taken: bool,
     pub(super) changes: Changes,
 }
 
@@ -47,7 +48,7 @@ impl Row {
     /// How far it has come by what was told of it alone. That one send was rejected settles nothing
     /// where another may have been made.
     pub(super) fn stage(&self) -> Stage {
-        let counts = |stage: &Stage| !(self.is_unsettled && *stage == Stage::Rejected);
+        let counts = |stage: &Stage| !(self.may_be_taken && *stage == Stage::Rejected);
         self.changes
             .stages()
             .filter(counts)

@@ -6,8 +6,10 @@ use std::hash::{BuildHasher, RandomState};
 use super::namesakes::Namesakes;
 use super::row::{Row, Umid};
 use super::{Change, Counts, DeliveryReceipt, Stage, TrackedMessage};
-use crate::bulk::{Fate, MessageOutcome};
-use crate::{Batch, BatchResponse, Error, MessageState, ReceivedText, Verdict};
+use crate::bulk::{Fate, MessageOutcome, UnknownReason};
+use crate::{
+    Batch, BatchResponse, Error, ErrorCode, MessageResult, MessageState, ReceivedText, Verdict,
+};
 use hashbrown::HashTable;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -50,7 +52,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 ///
 /// # What is one message
 /// What the platform gave one umid is one message. What is told by clientMessageId alone is a message
-/// of its own until a umid is known that it can be of: one that was not rejected, or whose own
+/// of its own until a umid is known that it can be of: one that did not end badly, or whose own
 /// answer is not known. So a send whose answer was lost is [`Stage::Unknown`] until a receipt names
 /// its clientMessageId. And a message that the answer rejected, and that was sent again with the same
 /// id and lost its answer, is two: one that was rejected, and one that may have been sent.
@@ -58,8 +60,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Give every message an id that no other has which the same tracker follows, and let it keep the
 /// id where you send it again: then two umids that were taken with one id mean that the platform took
 /// the message twice ([`times_taken`](TrackedMessage::times_taken)). One case needs a new id: the
-/// answer to a send was lost, a receipt says that it was rejected, and you mend the message and send
-/// it again. Should that answer be lost too, the two sends would look like one that was rejected.
+/// answer to a send was lost or named no umid, a receipt says that it was rejected or undelivered,
+/// and you send it again. Should that answer be lost too, the two sends would look like one.
 ///
 /// A message without an id is followed by its umid alone, and not at all while that is not known.
 /// Sums are those of what was sent only if every message has an id and the answers repeat it. Ids
@@ -75,7 +77,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 ///
 /// What came by clientMessageId alone may have been of another send. It moves a message with a umid
 /// forward, and never ends it as rejected or undelivered. Of several messages with the id it moves
-/// those that were not rejected; it leaves a rejected one again when another becomes known.
+/// those that were not rejected. So a rejected message that it moved, as the only one, is rejected
+/// again when another becomes known.
 ///
 /// # Receipts of other channels
 /// A receipt of another channel ([`Event::OtherChannel`](super::Event::OtherChannel)) belongs to a
@@ -90,8 +93,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 ///
 /// # After a restart
 /// It is in memory alone. Since [`merge`](Self::merge) does not mind order and repetition, what is
-/// told can be written down as a small tracker of its own, and all of them merged when it is to be
-/// there again:
+/// told can be written down as a small tracker of its own, in JSON or another self-describing format,
+/// and all of them merged when it is to be there again:
 ///
 /// ```
 /// # use lon_batch::receipt::MessageTracker;
@@ -162,13 +165,20 @@ impl MessageTracker {
     /// ([`may_have_been_sent`](Error::may_have_been_sent)) they are [`unanswered`](Self::unanswered):
     /// one without a clientMessageId cannot be followed. After an error that says that nothing was
     /// sent, they are not followed.
+    ///
+    /// Under [`resend_ambiguous_and_risk_duplicates`](crate::RetryPolicy::resend_ambiguous_and_risk_duplicates)
+    /// the result is that of the last try, and one before may have been taken: call
+    /// [`unanswered`](Self::unanswered) for every message of a batch with rejected ones, too.
     pub fn sent(&mut self, batch: &Batch, result: &Result<BatchResponse, Error>) {
         match result {
             Ok(response) => {
                 self.answered(response);
                 let report = response.report(batch);
                 let on_all = response.verdict_on_all(batch.len());
-                for outcome in report.with_verdict(Verdict::Unclear) {
+                // An entry that settles nothing by itself is in what was answered.
+                let is_new = |it: &MessageResult| it.verdict() != Verdict::Unclear;
+                let unclear = report.with_verdict(Verdict::Unclear);
+                for outcome in unclear.filter(|it| it.result.is_none_or(is_new)) {
                     let id = outcome.message.client_message_id.as_deref();
                     let by = By::Answer(on_all.unwrap_or(Verdict::Unclear));
                     self.note(None, id, by, on_all.and_then(of_verdict));
@@ -188,8 +198,8 @@ impl MessageTracker {
     /// is not known, and never will be: as after a crash in the middle of a send. It is
     /// [`Stage::Unknown`] until a receipt tells more.
     ///
-    /// Do not call it for a batch whose answer is fed too, or that was not sent: if the platform
-    /// rejected the message, there would seem to be another send of it.
+    /// Do not call it for a batch whose answer is fed too, or that was not sent: there would seem to
+    /// be another send of what was rejected or did not arrive.
     pub fn unanswered(&mut self, client_message_id: &str) {
         let by = By::Answer(Verdict::Unclear);
         self.note(None, Some(client_message_id), by, None);
@@ -213,17 +223,34 @@ impl MessageTracker {
     /// followed.
     pub fn outcome(&mut self, outcome: &MessageOutcome) {
         let id = outcome.message.client_message_id.as_deref();
-        let (umid, verdict, change) = match &outcome.fate {
-            Fate::Accepted { umid } => (umid, Verdict::Accepted, of_verdict(Verdict::Accepted)),
-            Fate::Rejected { code, reason, umid } => {
-                let reason = reason.as_ref().map(ReceivedText::as_str);
-                let change = Change::to(MessageState::Rejected, *code, reason);
-                (umid, Verdict::Rejected, Some(change))
+        match &outcome.fate {
+            Fate::Accepted { umid } => {
+                let change = of_verdict(Verdict::Accepted);
+                self.note(umid.as_deref(), id, By::Answer(Verdict::Accepted), change);
             }
-            Fate::Unknown(_) => (&None, Verdict::Unclear, None),
-            Fate::Refused(_) | Fate::NotSent(_) => return,
-        };
-        self.note(umid.as_deref(), id, By::Answer(verdict), change);
+            Fate::Rejected { code, reason, umid } => {
+                self.rejected(umid.as_deref(), id, *code, reason.as_ref());
+            }
+            Fate::Unknown(why) => {
+                self.note(None, id, By::Answer(Verdict::Unclear), None);
+                if let UnknownReason::RejectedWhenSentAgain { code, reason, umid } = why {
+                    self.rejected(umid.as_deref(), id, *code, reason.as_ref());
+                }
+            }
+            Fate::Refused(_) | Fate::NotSent(_) => {}
+        }
+    }
+
+    fn rejected(
+        &mut self,
+        umid: Option<&str>,
+        id: Option<&str>,
+        code: Option<ErrorCode>,
+        reason: Option<&ReceivedText>,
+    ) {
+        let reason = reason.map(ReceivedText::as_str);
+        let change = Change::to(MessageState::Rejected, code, reason);
+        self.note(umid, id, By::Answer(Verdict::Rejected), Some(change));
     }
 
     /// Takes in a receipt, and tells what it changed.
@@ -259,8 +286,8 @@ impl MessageTracker {
     }
 
     /// The messages with a clientMessageId: several where it was sent several times. What to send
-    /// again is decided by all of them: nobody has it, and nobody will, if every one is
-    /// [`Stage::Rejected`].
+    /// again is decided by all of them: nobody has it if there is at least one, every one is
+    /// [`Stage::Rejected`], and no send of it is under way.
     pub fn with_client_message_id(&self, id: &str) -> impl Iterator<Item = TrackedMessage<'_>> {
         self.rows_with_client_id(id)
             .filter_map(|row| self.message(row))
@@ -313,7 +340,7 @@ impl MessageTracker {
             By::Answer(verdict) => {
                 row.is_lon = true;
                 row.is_answered |= has_umid;
-                row.is_unsettled |= !has_umid && verdict == Verdict::Unclear;
+                row.may_be_taken |= !has_umid && verdict != Verdict::Rejected;
             }
             By::Receipt { is_lon } => row.is_lon |= is_lon,
         }
@@ -326,7 +353,7 @@ impl MessageTracker {
         };
         copy.is_lon |= row.is_lon;
         copy.is_answered |= row.is_answered;
-        copy.is_unsettled |= row.is_unsettled;
+        copy.may_be_taken |= row.may_be_taken;
         for change in row.changes.iter() {
             copy.changes.add(change);
         }
@@ -423,7 +450,10 @@ impl MessageTracker {
         if let Some(message) = self.with_umid(receipt.umid()) {
             return message.stage();
         }
-        let id = receipt.client_message_id().unwrap_or_default();
+        // It may have come with the id before.
+        let known = self.place_of(&Umid::from(receipt.umid().as_str()));
+        let known = known.map_or("", |place| self.rows[place].client_message_id.as_str());
+        let id = receipt.client_message_id().unwrap_or(known);
         let messages = self.with_client_message_id(id);
         let messages = messages.filter(|it| !receipt.is_lon() || it.umid().is_none());
         messages.map(|it| it.stage()).max().unwrap_or_default()

@@ -790,8 +790,12 @@ async fn who_asks_for_it_gets_duplicates_and_is_not_told_otherwise() {
     sandbox.answer_next([Answer::AcceptAndFail]);
     let client = sandbox.client().build().unwrap();
     let told = Told::by(tens(&client).retry(policy()).send(hellos(5)).unwrap()).await;
-    let reason = UnknownReason::RejectedWhenSentAgain;
-    assert_eq!(told.fate(0).to_string(), Fate::Unknown(reason).to_string());
+    let Fate::Unknown(UnknownReason::RejectedWhenSentAgain { code, reason, umid }) = told.fate(0)
+    else {
+        panic!("{:?}", told.fate(0));
+    };
+    assert_eq!(*code, Some(ErrorCode::ResendingIntervalViolation));
+    assert!(reason.is_some() && umid.is_some());
     assert_eq!(told.count("unknown"), 5);
 
     // It may have been taken the first time, and the second was refused.

@@ -536,6 +536,33 @@ async fn why_an_event_was_not_handled_is_told_to_the_log() {
     }
 }
 
+#[tokio::test]
+async fn an_event_that_is_handled_late_is_no_failure() {
+    log::listen();
+    let slow = slow(SHORT, 1);
+    assert_eq!(call(&slow.receiver, posted()).await.0, StatusCode::OK);
+    slow.go.add_permits(1);
+    slow.receiver.shutdown().await;
+    assert_eq!(slow.ended.load(Ordering::SeqCst), 1);
+    assert_eq!(logged(), "");
+}
+
+#[tokio::test]
+async fn what_was_not_read_is_told_to_the_log() {
+    log::listen();
+    let receiver = Receiver::builder(webhook())
+        .answer_within(SHORT)
+        .handler(|_| async {});
+    let large = Full::from(vec![b' '; MAX_EVENT_BYTES + 1]);
+    assert_eq!(
+        call(&receiver, large).await.0,
+        StatusCode::PAYLOAD_TOO_LARGE
+    );
+    assert!(logged().contains("whose body was not read: 413"));
+    assert_eq!(call(&receiver, Never).await.0, StatusCode::REQUEST_TIMEOUT);
+    assert!(logged().contains("whose body was not read: 408"));
+}
+
 #[test]
 fn what_the_end_of_the_runtime_cuts_off_is_told_to_the_log() {
     log::listen();

@@ -1,10 +1,13 @@
 //! What becomes of messages, folded from answers and receipts in any order.
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use lon_batch::bulk::{Fate, UnknownReason};
 use lon_batch::mock::{Answer, Sandbox};
 use lon_batch::receipt::{Code, DeliveryReceipt, Effect, Event, MessageTracker, Stage};
-use lon_batch::{BatchResponse, Error, MessageState};
+use lon_batch::{BatchResponse, Error, MessageState, RetryPolicy, Verdict};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -382,8 +385,11 @@ fn in_every_order(fed: &[Fed]) -> Vec<(Stage, bool)> {
         let messages = tracker.with_client_message_id("a");
         let mut stages: Vec<_> = messages
             .map(|it| {
-                let current = it.current().map(|change| change.stage());
-                assert!(current.is_none_or(|shown| shown == it.stage()));
+                let shown = it.current().map(|change| change.stage());
+                match it.stage() {
+                    Stage::Unknown => assert!(shown.is_none_or(|it| it == Stage::Unknown)),
+                    stage => assert_eq!(shown, Some(stage)),
+                }
                 (it.stage(), it.umid().is_some())
             })
             .collect();
@@ -416,6 +422,19 @@ fn another_send_is_not_hidden_behind_one_that_was_rejected() {
     // The same rejection, with its umid and without.
     let told = in_every_order(&[rejected(), in_state(None, "rejected")]);
     assert_eq!(told, [(Stage::Rejected, true)]);
+    // Sent again and accepted, told without a umid both times.
+    for again in [Fed::Counted("a", true), in_state(None, "queued")] {
+        let told = in_every_order(&[in_state(None, "rejected"), again]);
+        assert_eq!(told, [(accepted, false)]);
+    }
+    // Undelivered, sent again, and the answer was lost.
+    let undelivered = Fed::Receipt(state(UMID, "undelivered", 1));
+    let told = in_every_order(&[in_state(Some(UMID), "queued"), undelivered, lost()]);
+    assert_eq!(told, [(unknown, false), (Stage::Undelivered, true)]);
+    // Taken, and sent again: what somebody may have is not sent a third time in any case.
+    let delivered = Fed::Receipt(state(UMID, "delivered", 1));
+    let told = in_every_order(&[in_state(Some(UMID), "queued"), delivered, lost()]);
+    assert_eq!(told, [(Stage::Delivered, true)]);
     // Then taken under a new umid.
     let second = Fed::Receipt(state(OTHER, "delivered", 2));
     let told = in_every_order(&[rejected(), lost(), second]);
@@ -467,6 +486,18 @@ fn an_entry_that_settles_nothing_brings_no_message_further() {
     let rejected = Fed::Receipt(state(UMID, "rejected", 1));
     let told = in_every_order(&[entry(Some(UMID), &code), rejected]);
     assert_eq!(told, [(Stage::Rejected, true)]);
+    // Also where the answer was held against its batch.
+    for status in [&code, &json!({"state": "error"})] {
+        let listed = json!({"umid": UMID, "clientMessageId": "a", "status": status});
+        let mut tracker = MessageTracker::new();
+        tracker.sent(&batch(&["a"]), &Ok(answer(&json!([listed]))));
+        assert_eq!((tracker.counts().unknown, tracker.counts().total()), (1, 1));
+        tracker.receipt(&state(UMID, "rejected", 1));
+        assert_eq!(
+            (tracker.counts().rejected, tracker.counts().total()),
+            (1, 1)
+        );
+    }
     // Two entries for one message settle nothing either.
     let twice = json!({"clientMessageId": "a", "status": {"state": "rejected"}});
     let mut tracker = MessageTracker::new();
@@ -585,7 +616,7 @@ fn what_is_written_down_stays_as_it_is() {
     .to(&mut tracker);
     let written = json!([{
         "umid": UMID, "clientMessageId": "a", "isLon": true, "isAnswered": true,
-        "isUnsettled": false,
+        "mayBeTaken": false,
         "changes": [{"state": "rejected", "code": {"api": 3038}, "reason": "no"}],
     }]);
     assert_eq!(serde_json::to_value(&tracker).unwrap(), written);
@@ -648,13 +679,17 @@ fn receipts_of_other_channels_belong_to_messages_and_make_none() {
         "the SMS came where the notification did not"
     );
 
+    // It has an id by now, also where the receipt does not repeat it.
+    let effect = tracker.receipt(&sms("of a", None, "read"));
+    assert_eq!(effect, Effect::Kept(Stage::Delivered));
+
     // Under the same umid it is the same message.
     let effect = tracker.receipt(&sms(UMID, None, "queued"));
     assert_eq!(effect, Effect::Kept(Stage::Delivered));
-    assert_eq!(tracker.with_umid(UMID).unwrap().history().len(), 4);
+    assert_eq!(tracker.with_umid(UMID).unwrap().history().len(), 5);
 
     tracker.retain(|_| true);
-    assert_eq!(tracker.with_umid(UMID).unwrap().history().len(), 4);
+    assert_eq!(tracker.with_umid(UMID).unwrap().history().len(), 5);
     assert_eq!(tracker.counts().total(), 1);
 }
 
@@ -793,6 +828,54 @@ async fn a_run_that_sends_again_what_was_rejected_is_followed() {
         stages,
         [vec![rejected], vec![unknown], vec![unknown, rejected]]
     );
+}
+
+#[tokio::test]
+async fn what_may_have_been_taken_before_it_was_rejected_is_not_rejected() {
+    let again = AtomicBool::new(false);
+    let sandbox = Sandbox::builder().judge(move |_| {
+        let again = again.swap(true, Ordering::SeqCst);
+        again.then(|| lon_batch::ErrorCode::ResendingIntervalViolation.into())
+    });
+    let sandbox = sandbox.start().await.unwrap();
+    sandbox.answer_next([Answer::AcceptAndFail]);
+    let client = sandbox.client().build().unwrap();
+    let policy = RetryPolicy::patient()
+        .base_delay(Duration::from_millis(1))
+        .resend_ambiguous_and_risk_duplicates();
+    let mut run = client
+        .bulk("run")
+        .retry(policy)
+        .send([message("a")])
+        .unwrap();
+    let mut tracker = MessageTracker::new();
+    let mut rejected = None;
+    while let Some(batch) = run.next().await {
+        for outcome in &batch.messages {
+            tracker.outcome(outcome);
+            let Fate::Unknown(UnknownReason::RejectedWhenSentAgain { umid, .. }) = &outcome.fate
+            else {
+                panic!("{:?}", outcome.fate);
+            };
+            rejected.clone_from(umid);
+        }
+    }
+    let rejected = rejected.unwrap();
+    let both = |tracker: &MessageTracker| {
+        let counts = tracker.counts();
+        assert_eq!((counts.unknown, counts.rejected, counts.total()), (1, 1, 2));
+    };
+    both(&tracker);
+    tracker.receipt(&state(&rejected, "rejected", 1));
+    both(&tracker);
+    let taken = &sandbox.accepted()[0].umid;
+    tracker.receipt(&state(taken, "delivered", 2));
+    let counts = tracker.counts();
+    assert_eq!(
+        (counts.delivered, counts.rejected, counts.total()),
+        (1, 1, 2)
+    );
+    assert_eq!(counts.taken_again, 0);
 }
 
 /// One thing that a tracker is fed with.
@@ -934,6 +1017,31 @@ proptest! {
             prop_assert_eq!(&told(&read), &expected);
             read.merge(follow(&[again]));
             prop_assert_eq!(&told(&read), &expected);
+        }
+    }
+
+    /// What an answer without a umid leaves open or accepts is never shown as rejected alone.
+    #[test]
+    fn what_may_have_been_taken_is_not_hidden(history in prop::collection::vec(fed(), 1..6)) {
+        let mut tracker = MessageTracker::new();
+        let mut open = std::collections::HashSet::new();
+        for fed in &history {
+            fed.to(&mut tracker);
+            match fed {
+                Fed::Lost(id) | Fed::Counted(id, true) => _ = open.insert((*id).to_owned()),
+                Fed::Answer(answer) => {
+                    let result = &answer.results()[0];
+                    let is_open = result.umid.is_none() && result.verdict() != Verdict::Rejected;
+                    open.extend(result.client_message_id.as_deref().filter(|_| is_open).map(Into::into));
+                }
+                _ => {}
+            }
+        }
+        // A receipt may be that of the send which is open.
+        let receipts = history.iter().any(|fed| matches!(fed, Fed::Receipt(_)));
+        for id in open.iter().filter(|id| !id.is_empty() && !receipts) {
+            let mut messages = tracker.with_client_message_id(id);
+            prop_assert!(messages.any(|it| it.stage() != Stage::Rejected), "{id}");
         }
     }
 
