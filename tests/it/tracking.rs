@@ -1009,14 +1009,14 @@ proptest! {
             merged.merge(follow(&[again]));
             prop_assert_eq!(&told(&merged), &expected);
 
-            merged.retain(|_| true);
-            prop_assert_eq!(&told(&merged), &expected);
-
             let written = serde_json::to_string(&merged).unwrap();
             let mut read: MessageTracker = serde_json::from_str(&written).unwrap();
             prop_assert_eq!(&told(&read), &expected);
             read.merge(follow(&[again]));
             prop_assert_eq!(&told(&read), &expected);
+
+            merged.retain(|_| true);
+            prop_assert_eq!(&told(&merged), &expected);
         }
     }
 
