@@ -57,11 +57,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// its clientMessageId. And a message that the answer rejected, and that was sent again with the same
 /// id and lost its answer, is two: one that was rejected, and one that may have been sent.
 ///
-/// Give every message an id that no other has which the same tracker follows, and let it keep the
-/// id where you send it again: then two umids that were taken with one id mean that the platform took
-/// the message twice ([`times_taken`](TrackedMessage::times_taken)). One case needs a new id: the
-/// answer to a send was lost or named no umid, a receipt says that it was rejected or undelivered,
-/// and you send it again. Should that answer be lost too, the two sends would look like one.
+/// Give every message an id that no other has which the same tracker follows. Let it keep the id
+/// where you send it again because its answer rejected it or was lost: then two umids that were taken
+/// with one id mean that the platform took the message twice
+/// ([`times_taken`](TrackedMessage::times_taken)). Give it a new id where you send it again because a
+/// receipt said that it was rejected or undelivered: under the old one a second send without an
+/// answer could not be told from the first.
 ///
 /// A message without an id is followed by its umid alone, and not at all while that is not known.
 /// Sums are those of what was sent only if every message has an id and the answers repeat it. Ids
@@ -286,8 +287,9 @@ impl MessageTracker {
     }
 
     /// The messages with a clientMessageId: several where it was sent several times. What to send
-    /// again is decided by all of them: nobody has it if there is at least one, every one is
-    /// [`Stage::Rejected`], and no send of it is under way.
+    /// again is decided by all of them: nobody gets it if there is at least one, every one is
+    /// [`Stage::Rejected`] (or [`Stage::Undelivered`], without an SMS fallback), and no send of it is
+    /// under way.
     pub fn with_client_message_id(&self, id: &str) -> impl Iterator<Item = TrackedMessage<'_>> {
         self.rows_with_client_id(id)
             .filter_map(|row| self.message(row))
