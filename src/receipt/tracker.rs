@@ -199,8 +199,8 @@ impl MessageTracker {
     /// is not known, and never will be: as after a crash in the middle of a send. It is
     /// [`Stage::Unknown`] until a receipt tells more.
     ///
-    /// Do not call it for a batch whose answer is fed too, or that was not sent: there would seem to
-    /// be another send of what was rejected or did not arrive.
+    /// Do not call it for a batch whose answer is fed too (but see [`sent`](Self::sent)), or that was
+    /// not sent: there would seem to be another send of what was rejected or did not arrive.
     pub fn unanswered(&mut self, client_message_id: &str) {
         let by = By::Answer(Verdict::Unclear);
         self.note(None, Some(client_message_id), by, None);

@@ -47,6 +47,15 @@ fn answer(entries: &Value) -> BatchResponse {
     BatchResponse::from_json(body.to_string().as_bytes()).unwrap()
 }
 
+/// A sandbox that rejects the message with an id, or every one.
+async fn rejecting(id: Option<&'static str>) -> Sandbox {
+    let builder = Sandbox::builder().judge(move |message| {
+        let is_it = id.is_none_or(|id| message.client_message_id.as_deref() == Some(id));
+        is_it.then(|| lon_batch::ErrorCode::InvalidUserMsisdn.into())
+    });
+    builder.start().await.unwrap()
+}
+
 /// All that a tracker tells, in an order of its own.
 fn told(tracker: &MessageTracker) -> String {
     let mut messages: Vec<_> = tracker
@@ -558,14 +567,7 @@ fn ids_that_were_stored_before_a_crash_are_followed_again() {
 
 #[tokio::test]
 async fn what_was_written_down_is_followed_again_after_a_crash() {
-    let sandbox = Sandbox::builder()
-        .judge(|message| {
-            let id = message.client_message_id.as_deref();
-            (id == Some("b")).then(|| lon_batch::ErrorCode::InvalidUserMsisdn.into())
-        })
-        .start()
-        .await
-        .unwrap();
+    let sandbox = rejecting(Some("b")).await;
     sandbox.answer_next([
         Answer::Contract,
         Answer::AcceptAndHangUp,
@@ -751,14 +753,7 @@ fn nothing_printed_has_a_number_in_it() {
 
 #[tokio::test]
 async fn a_run_of_many_is_followed() {
-    let sandbox = Sandbox::builder()
-        .judge(|message| {
-            let id = message.client_message_id.as_deref();
-            (id == Some("b")).then(|| lon_batch::ErrorCode::InvalidUserMsisdn.into())
-        })
-        .start()
-        .await
-        .unwrap();
+    let sandbox = rejecting(Some("b")).await;
     sandbox.answer_next([Answer::Contract, Answer::AcceptAndCut]);
     let client = sandbox.client().build().unwrap();
     let messages = ["a", "b", "c", "d"].map(message);
@@ -799,11 +794,7 @@ async fn a_run_of_many_is_followed() {
 
 #[tokio::test]
 async fn a_run_that_sends_again_what_was_rejected_is_followed() {
-    let sandbox = Sandbox::builder()
-        .judge(|_| Some(lon_batch::ErrorCode::InvalidUserMsisdn.into()))
-        .start()
-        .await
-        .unwrap();
+    let sandbox = rejecting(None).await;
     // Rejected without a umid; sent again, and cut; sent again once more, with a umid.
     let without_umid = |answer: &mut Value| answer["messages"][0]["umid"] = Value::Null;
     sandbox.answer_next([
