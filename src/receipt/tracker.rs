@@ -57,12 +57,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// its clientMessageId. And a message that the answer rejected, and that was sent again with the same
 /// id and lost its answer, is two: one that was rejected, and one that may have been sent.
 ///
-/// Give every message an id that no other has which the same tracker follows. Let it keep the id
-/// where you send it again because its answer rejected it or was lost: then two umids that were taken
-/// with one id mean that the platform took the message twice
-/// ([`times_taken`](TrackedMessage::times_taken)). Give it a new id where you send it again because a
-/// receipt said that it was rejected or undelivered: under the old one a second send without an
-/// answer could not be told from the first.
+/// Give every message an id that no other has which the same tracker follows, and see
+/// [below](#what-is-sent-again) for the id of one that is sent again.
 ///
 /// A message without an id is followed by its umid alone, and not at all while that is not known.
 /// Sums are those of what was sent only if every message has an id and the answers repeat it. Ids
@@ -80,6 +76,19 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// forward, and never ends it as rejected or undelivered. Of several messages with the id it moves
 /// those that were not rejected. So a rejected message that it moved, as the only one, is rejected
 /// again when another becomes known.
+///
+/// # What is sent again
+/// Let a message keep its id where its answer rejected it, or was lost and twice is better than not
+/// at all. Two umids that were taken with one id then mean that the platform took the message twice
+/// ([`times_taken`](TrackedMessage::times_taken)).
+///
+/// Give it a new id, and write down which one it replaces, where a receipt said that it was rejected
+/// or undelivered, or where two sends of it have lost their answers. Sends without an answer under
+/// one id are one for the tracker: one receipt settles all of them.
+///
+/// Nobody gets a message if there is one with its id, every one is [`Stage::Rejected`] or
+/// [`Stage::Undelivered`], no SMS fallback of it is due, and no send of it is under way, under this
+/// id or one that replaced it.
 ///
 /// # Receipts of other channels
 /// A receipt of another channel ([`Event::OtherChannel`](super::Event::OtherChannel)) belongs to a
@@ -111,9 +120,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// # }
 /// ```
 ///
-/// Write the ids of a batch down before it is sent, and what its send told beside them. A crash
-/// leaves batches with ids and nothing beside: feed each id to [`unanswered`](Self::unanswered).
-/// Receipts alone do not bring back the messages that had none.
+/// Keep a record for each send, not for each id: the ids of its batch, written down before it, and
+/// what it told, written down after it, also where that is nothing since it was not sent. A crash
+/// leaves records with ids and nothing beside: feed each of these ids to
+/// [`unanswered`](Self::unanswered). Receipts alone do not bring back the messages that had none.
 ///
 /// What is written has ids, and reasons in the platform's words, which may have a phone number in
 /// them.
@@ -169,7 +179,7 @@ impl MessageTracker {
     ///
     /// Under [`resend_ambiguous_and_risk_duplicates`](crate::RetryPolicy::resend_ambiguous_and_risk_duplicates)
     /// the result is that of the last try, and one before may have been taken: call
-    /// [`unanswered`](Self::unanswered) for every message of a batch with rejected ones, too.
+    /// [`unanswered`](Self::unanswered) for every message of the batch, too.
     pub fn sent(&mut self, batch: &Batch, result: &Result<BatchResponse, Error>) {
         match result {
             Ok(response) => {
@@ -196,8 +206,8 @@ impl MessageTracker {
     }
 
     /// Takes in that a message with this clientMessageId may have been sent in a batch whose answer
-    /// is not known, and never will be: as after a crash in the middle of a send. It is
-    /// [`Stage::Unknown`] until a receipt tells more.
+    /// is not known, and never will be: after a crash in the middle of a send, or where a send or a
+    /// run was dropped before it ended. It is [`Stage::Unknown`] until a receipt tells more.
     ///
     /// Do not call it for a batch whose answer is fed too (but see [`sent`](Self::sent)), or that was
     /// not sent: there would seem to be another send of what was rejected or did not arrive.
@@ -221,7 +231,7 @@ impl MessageTracker {
     }
 
     /// Takes in the fate of a message in a run of many. What was refused or not sent is not
-    /// followed.
+    /// followed. Under a policy that resends what may have been taken see [`sent`](Self::sent).
     pub fn outcome(&mut self, outcome: &MessageOutcome) {
         let id = outcome.message.client_message_id.as_deref();
         match &outcome.fate {
@@ -287,9 +297,7 @@ impl MessageTracker {
     }
 
     /// The messages with a clientMessageId: several where it was sent several times. What to send
-    /// again is decided by all of them: nobody gets it if there is at least one, every one is
-    /// [`Stage::Rejected`] (or [`Stage::Undelivered`], without an SMS fallback), and no send of it is
-    /// under way.
+    /// again is decided by [all of them](Self#what-is-sent-again).
     pub fn with_client_message_id(&self, id: &str) -> impl Iterator<Item = TrackedMessage<'_>> {
         self.rows_with_client_id(id)
             .filter_map(|row| self.message(row))
