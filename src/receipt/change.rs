@@ -6,13 +6,13 @@ use std::time::SystemTime;
 use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{DeliveryReceipt, ReceiptErrorCode, Stage};
+use super::{Channel, DeliveryReceipt, ReceiptErrorCode, Stage};
 use crate::{ErrorCode, MessageResult, MessageState, ReceivedText, StatusDetail, Timestamp};
 
 /// One thing that the platform told of a message, in the answer to its batch or in a receipt.
 ///
-/// The same state, detail and timestamp of one message are one change, however often and in which
-/// way they are told. What the answer to a batch said in a run of many ([`Fate`](crate::bulk::Fate))
+/// The same state, detail and timestamp of one message, in receipts of one channel, are one change,
+/// however often and in which way they are told. What the answer to a batch said in a run of many ([`Fate`](crate::bulk::Fate))
 /// has no timestamp.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -26,6 +26,9 @@ pub struct Change {
     /// needs. A text that is no moment is as it was received.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<Timestamp>,
+    /// The channel of the receipt, where that is not the one of LON: of an SMS fallback, say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<Channel>,
     /// Why the message was not sent or not delivered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<Code>,
@@ -62,6 +65,7 @@ impl Change {
             state,
             detail: None,
             timestamp: None,
+            channel: None,
             code: code.map(Code::Api),
             reason: reason.map(Into::into),
         }
@@ -83,6 +87,11 @@ impl Change {
             state: receipt.state().clone(),
             detail: receipt.detail().cloned(),
             timestamp: receipt.timestamp().map(in_utc),
+            channel: receipt
+                .payload
+                .channel
+                .clone()
+                .filter(|_| !receipt.is_lon()),
             code: receipt.error_code().map(Code::Receipt),
             reason: receipt.reason().map(Into::into),
         }
@@ -98,12 +107,11 @@ impl Change {
         self.timestamp.as_ref()?.to_system_time()
     }
 
-    fn key(&self) -> (&str, Option<&str>, Option<&str>) {
-        (
-            self.state.as_str(),
-            self.detail.as_ref().map(StatusDetail::as_str),
-            self.timestamp.as_ref().map(Timestamp::as_str),
-        )
+    fn key(&self) -> (&str, [Option<&str>; 3]) {
+        let detail = self.detail.as_ref().map(StatusDetail::as_str);
+        let timestamp = self.timestamp.as_ref().map(Timestamp::as_str);
+        let channel = self.channel.as_ref().map(Channel::as_str);
+        (self.state.as_str(), [detail, timestamp, channel])
     }
 
     /// The order of a history: by time, then by how far the message has come.
@@ -148,7 +156,7 @@ fn moment(nanos: i64) -> Timestamp {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Changes(Box<[Packed]>);
 
-/// Most changes are of a state, a detail and a moment that are known, and have no code.
+/// Most changes are of LON, of a state, a detail and a moment that are known, and have no code.
 #[derive(Clone, Debug)]
 enum Packed {
     /// Places in the lists of known values, and nanoseconds since 1970.
@@ -218,7 +226,7 @@ impl Packed {
     }
 
     fn plain(change: &Change) -> Option<Self> {
-        if change.code.is_some() || change.reason.is_some() {
+        if change.channel.is_some() || change.code.is_some() || change.reason.is_some() {
             return None;
         }
         let state = place(MessageState::KNOWN, &change.state)?;
@@ -240,6 +248,7 @@ impl Packed {
                 state: MessageState::KNOWN[usize::from(*state)].clone(),
                 detail: StatusDetail::KNOWN.get(usize::from(*detail)).cloned(),
                 timestamp: (*at != NO_MOMENT).then(|| moment(*at)),
+                channel: None,
                 code: None,
                 reason: None,
             },

@@ -94,8 +94,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// A receipt of another channel ([`Event::OtherChannel`](super::Event::OtherChannel)) belongs to a
 /// message that has its umid, or else its clientMessageId; alone it makes no message. Feed those if
 /// your messages have an SMS fallback, whose receipts come under a channel that is not documented,
-/// and if no message of another channel has their ids. Each is kept, also one that belongs to no
-/// message.
+/// and if no message of another channel has their ids: [`Change::channel`] tells what became of the
+/// SMS. Each is kept, also one that belongs to no message.
 ///
 /// # Memory
 /// It keeps every message that it was told of, some 160 bytes each (`docs/COST.md`), until

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lon_batch::bulk::{Fate, UnknownReason};
 use lon_batch::mock::{Answer, Sandbox};
-use lon_batch::receipt::{Code, DeliveryReceipt, Effect, Event, MessageTracker, Stage};
+use lon_batch::receipt::{Channel, Code, DeliveryReceipt, Effect, Event, MessageTracker, Stage};
 use lon_batch::{BatchResponse, Error, MessageState, RetryPolicy, Verdict};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -693,6 +693,35 @@ fn receipts_of_other_channels_belong_to_messages_and_make_none() {
     tracker.retain(|_| true);
     assert_eq!(tracker.with_umid(UMID).unwrap().history().len(), 5);
     assert_eq!(tracker.counts().total(), 1);
+}
+
+#[test]
+fn a_fallback_that_failed_is_told_from_the_notification() {
+    let failed = |channel: &str| {
+        receipt(&json!({
+            "umid": UMID, "channel": channel,
+            "status": {"state": "undelivered", "timestamp": "2026-01-04T08:21:00Z"},
+        }))
+    };
+    let mut tracker = MessageTracker::new();
+    let channels = |tracker: &MessageTracker| {
+        let history = tracker.with_umid(UMID).unwrap().history();
+        let channels = history.into_iter().map(|change| change.channel);
+        channels.collect::<Vec<_>>()
+    };
+    tracker.receipt(&failed("LineNotification"));
+    assert_eq!(channels(&tracker), [None]);
+    for (channel, effect) in [
+        ("sms", Effect::Kept(Stage::Undelivered)),
+        ("SMS", Effect::Known),
+    ] {
+        assert_eq!(tracker.receipt(&failed(channel)), effect);
+        assert_eq!(channels(&tracker), [None, Some(Channel::Sms)]);
+    }
+    assert!(!tracker.with_umid(UMID).unwrap().is_contradictory());
+    let written = serde_json::to_string(&tracker).unwrap();
+    let read: MessageTracker = serde_json::from_str(&written).unwrap();
+    assert_eq!(channels(&read), [None, Some(Channel::Sms)]);
 }
 
 #[test]
