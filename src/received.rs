@@ -160,6 +160,15 @@ impl Timestamp {
     }
 }
 
+/// Why something failed: in the platform's words, or else in this crate's for the code.
+pub(crate) fn reason<'a>(
+    told: Option<&'a ReceivedText>,
+    of_code: Option<&'static str>,
+) -> Option<&'a str> {
+    let told = told.map(ReceivedText::as_str);
+    told.filter(|text| !text.trim().is_empty()).or(of_code)
+}
+
 /// Reads a text; a number or a truth value is taken as its text. No error repeats the value.
 pub(crate) fn with_text<'de, D: Deserializer<'de>, T>(
     deserializer: D,

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::check::Checker;
 use crate::generated::tables::MESSAGE_RESULT;
+use crate::received::reason;
 use crate::{
     Batch, BatchResponse, ErrorCode, Message, MessageResult, MessageState, OpaqueId, ReceivedText,
     UnreadableReason,
@@ -78,13 +79,8 @@ impl MessageResult {
     /// Why the message was rejected, in the platform's words or else in this crate's words for
     /// the code.
     pub fn reason(&self) -> Option<&str> {
-        let told = self
-            .status
-            .as_ref()
-            .and_then(|status| status.error_message.as_ref());
-        told.map(ReceivedText::as_str)
-            .filter(|text| !text.trim().is_empty())
-            .or_else(|| self.error_code()?.reason())
+        let told = self.status.as_ref()?.error_message.as_ref();
+        reason(told, self.error_code().and_then(ErrorCode::reason))
     }
 }
 

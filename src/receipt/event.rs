@@ -12,6 +12,7 @@ use crate::check::Checker;
 use crate::generated::tables::DELIVERY_RECEIPT;
 use crate::mask::Masked;
 use crate::problem::{Problem, Rule};
+use crate::received::reason;
 use crate::shape::{Lenient, type_of};
 use crate::{MessageState, OpaqueId, ReceivedText, StatusDetail, Timestamp};
 
@@ -343,9 +344,7 @@ impl DeliveryReceipt {
     /// for the code. The platform's may have a phone number in them.
     pub fn reason(&self) -> Option<&str> {
         let told = self.payload.status.error_message.as_ref();
-        told.map(ReceivedText::as_str)
-            .filter(|text| !text.trim().is_empty())
-            .or_else(|| self.error_code()?.reason())
+        reason(told, self.error_code().and_then(ReceiptErrorCode::reason))
     }
 }
 
