@@ -213,15 +213,19 @@ impl Fate {
 
     /// Of a message that the answer to its batch speaks of.
     pub(super) fn of(verdict: Verdict, result: Option<&MessageResult>, sent_before: bool) -> Self {
-        let umid = result.and_then(|result| result.umid.clone());
-        let code = result.and_then(MessageResult::error_code);
-        let reason = result.and_then(MessageResult::reason).map(Into::into);
+        let umid = || result.and_then(|result| result.umid.clone());
         match verdict {
-            Verdict::Accepted => Self::Accepted { umid },
-            Verdict::Rejected if sent_before => {
-                Self::Unknown(UnknownReason::RejectedWhenSentAgain { code, reason, umid })
+            Verdict::Accepted => Self::Accepted { umid: umid() },
+            Verdict::Rejected => {
+                let umid = umid();
+                let code = result.and_then(MessageResult::error_code);
+                let reason = result.and_then(MessageResult::reason).map(Into::into);
+                if sent_before {
+                    Self::Unknown(UnknownReason::RejectedWhenSentAgain { code, reason, umid })
+                } else {
+                    Self::Rejected { code, reason, umid }
+                }
             }
-            Verdict::Rejected => Self::Rejected { code, reason, umid },
             Verdict::Unclear => Self::Unknown(UnknownReason::NotSettled),
         }
     }
