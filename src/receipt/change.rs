@@ -12,8 +12,8 @@ use crate::{ErrorCode, MessageResult, MessageState, ReceivedText, StatusDetail, 
 /// One thing that the platform told of a message, in the answer to its batch or in a receipt.
 ///
 /// The same state, detail and timestamp of one message, in receipts of one channel, are one change,
-/// however often and in which way they are told. What the answer to a batch said in a run of many ([`Fate`](crate::bulk::Fate))
-/// has no timestamp.
+/// however often and in which way they are told. What the answer to a batch said in a run of many
+/// ([`Fate`](crate::bulk::Fate)) has no timestamp.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Change {

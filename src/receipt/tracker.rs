@@ -3,6 +3,9 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
+use hashbrown::HashTable;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::namesakes::Namesakes;
 use super::row::{Row, Umid};
 use super::{Change, Counts, DeliveryReceipt, Stage, TrackedMessage};
@@ -10,8 +13,6 @@ use crate::bulk::{Fate, MessageOutcome, UnknownReason};
 use crate::{
     Batch, BatchResponse, Error, ErrorCode, MessageResult, MessageState, ReceivedText, Verdict,
 };
-use hashbrown::HashTable;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What became of every message: fed with the answers to sends and with receipts, in any order and
 /// any number of times.

@@ -19,9 +19,11 @@ pub(super) fn body(
 ) -> Bytes {
     let message = &accepted.message;
     let msisdn = message.user.msisdn();
-    let digits = || -> String { msisdn.chars().filter(char::is_ascii_digit).collect() };
     let (version, channel_user_id) = match version {
-        Version::Eight => (None, Some(digits().into())),
+        Version::Eight => {
+            let digits: String = msisdn.chars().filter(char::is_ascii_digit).collect();
+            (None, Some(digits.into()))
+        }
         Version::Nine => (Some(9), None),
     };
     let receipt = DeliveryReceipt {

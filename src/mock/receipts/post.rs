@@ -74,14 +74,14 @@ impl Target {
         // Dropping it ends the connection.
         let mut connection = JoinSet::new();
         let sent = self.send(request, &mut connection);
-        let rest = match timeout(Receipts::TIME_OUT, sent).await {
+        let response = match timeout(Receipts::TIME_OUT, sent).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return TryOutcome::ConnectionFailed(error.to_string()),
             Err(_) => return TryOutcome::TimedOut,
         };
-        let status = rest.status();
+        let status = response.status();
         // The status decides. The rest is read so that the receiver can write it.
-        let rest = Limited::new(rest.into_body(), ANSWER_LIMIT).collect();
+        let rest = Limited::new(response.into_body(), ANSWER_LIMIT).collect();
         let _ = timeout(Receipts::TIME_OUT, rest).await;
         TryOutcome::Answered(status)
     }
