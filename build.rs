@@ -24,10 +24,7 @@ fn main() {
     println!("cargo::rerun-if-changed=build");
     // The tests run this very program on broken specs.
     if let Ok(program) = env::current_exe() {
-        println!(
-            "cargo::rustc-env=LON_BATCH_BUILD_SCRIPT={}",
-            program.display()
-        );
+        println!("cargo::rustc-env=LON_BATCH_BUILD_SCRIPT={}", program.display());
     }
     if let Err(error) = build() {
         println!("cargo::error={error}");

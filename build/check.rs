@@ -99,9 +99,7 @@ fn object<'a>(
     pointer: &str,
     value: &'a Value,
 ) -> Result<&'a Map<String, Value>, SpecError> {
-    value
-        .as_object()
-        .ok_or_else(|| spec.error(pointer, "has to be a mapping"))
+    value.as_object().ok_or_else(|| spec.error(pointer, "has to be a mapping"))
 }
 
 fn schema(spec: &Spec, pointer: &str, value: &Value) -> Result<(), SpecError> {
@@ -188,9 +186,8 @@ fn references(spec: &Spec, value: &Value, pointer: &str) -> Result<(), SpecError
             for (name, value) in members {
                 let at = format!("{pointer}/{}", escape(name));
                 if let ("$ref", Some(target)) = (name.as_str(), value.as_str()) {
-                    let found = target
-                        .strip_prefix('#')
-                        .and_then(|target| spec.value.pointer(target));
+                    let found =
+                        target.strip_prefix('#').and_then(|target| spec.value.pointer(target));
                     if found.is_none() {
                         return Err(spec.error(&at, &format!("`{target}` does not exist")));
                     }
@@ -211,10 +208,7 @@ fn references(spec: &Spec, value: &Value, pointer: &str) -> Result<(), SpecError
 }
 
 fn operation(spec: &Spec) -> Result<(), SpecError> {
-    let operation = spec.at(
-        OPERATION,
-        "the client is made of this operation, at this path",
-    )?;
+    let operation = spec.at(OPERATION, "the client is made of this operation, at this path")?;
     let id = format!("{OPERATION}/operationId");
     if operation.get("operationId") != Some(&Value::from(OPERATION_ID)) {
         return Err(spec.error(&id, &format!("has to be `{OPERATION_ID}`")));
@@ -287,9 +281,7 @@ fn callback(spec: &Spec) -> Result<(), SpecError> {
 }
 
 fn servers(spec: &Spec) -> Result<(), SpecError> {
-    let servers = spec
-        .at("/servers", "the regions are made of it")?
-        .as_array();
+    let servers = spec.at("/servers", "the regions are made of it")?.as_array();
     let Some(servers) = servers.filter(|servers| !servers.is_empty()) else {
         return Err(spec.error("/servers", "has to be a list of at least one server"));
     };
@@ -326,20 +318,11 @@ fn mapped(spec: &Spec) -> Result<(), SpecError> {
         let why = format!("the crate has the type `{rust}` for it");
         spec.at(&schema_pointer(name), &why)?;
     }
-    let closed = [
-        "BatchRequest",
-        "Message",
-        "Recipient",
-        "Content",
-        "SmsFallback",
-    ];
+    let closed = ["BatchRequest", "Message", "Recipient", "Content", "SmsFallback"];
     for name in closed {
         let pointer = format!("{}/additionalProperties", schema_pointer(name));
         if spec.at(&pointer, "objects of the request are closed")? != false {
-            return Err(spec.error(
-                &pointer,
-                "has to be false, objects of the request are closed",
-            ));
+            return Err(spec.error(&pointer, "has to be false, objects of the request are closed"));
         }
     }
     for name in OPEN {
@@ -353,22 +336,14 @@ fn mapped(spec: &Spec) -> Result<(), SpecError> {
         }
         let nullable = format!("{pointer}/properties/{member}/nullable");
         if spec.value.pointer(&nullable) == Some(&Value::Bool(true)) {
-            return Err(spec.error(
-                &nullable,
-                "cannot be null, a receipt without it says nothing",
-            ));
+            return Err(spec.error(&nullable, "cannot be null, a receipt without it says nothing"));
         }
     }
-    for (name, members) in [
-        ("BatchRequest", &["messages"][..]),
-        ("Message", &["user", "content"]),
-    ] {
+    for (name, members) in [("BatchRequest", &["messages"][..]), ("Message", &["user", "content"])]
+    {
         let pointer = format!("{}/required", schema_pointer(name));
         if *spec.at(&pointer, "the builders give these")? != Value::from(members) {
-            let rule = format!(
-                "has to be [{}], which the builders give",
-                members.join(", ")
-            );
+            let rule = format!("has to be [{}], which the builders give", members.join(", "));
             return Err(spec.error(&pointer, &rule));
         }
     }
@@ -386,11 +361,7 @@ pub struct KnownValue {
 /// Rust type is open, `x-known-values` in the response.
 pub fn known_values(spec: &Spec, name: &str) -> Result<Vec<KnownValue>, SpecError> {
     let schema = spec.at(&schema_pointer(name), "its values are listed there")?;
-    let keyword = if schema.get("enum").is_some() {
-        "enum"
-    } else {
-        "x-known-values"
-    };
+    let keyword = if schema.get("enum").is_some() { "enum" } else { "x-known-values" };
     let pointer = format!("{}/{keyword}", schema_pointer(name));
     let list = spec.at(&pointer, "it lists the values that are known")?;
     let Some(list) = list.as_array().filter(|list| !list.is_empty()) else {
@@ -486,10 +457,7 @@ fn response_is_open(
     }
     let schema = spec.at(pointer, "the response is made of it")?;
     for (keyword, rule) in [
-        (
-            "enum",
-            "a response has no closed list; write x-known-values",
-        ),
+        ("enum", "a response has no closed list; write x-known-values"),
         ("additionalProperties", "a response has no closed object"),
         ("maxLength", "a response has no limit of length"),
         ("pattern", "a response has no pattern"),
@@ -543,11 +511,7 @@ fn pascal_case(value: &str) -> String {
         .split('_')
         .flat_map(|word| {
             let mut letters = word.chars();
-            letters
-                .next()
-                .map(|first| first.to_ascii_uppercase())
-                .into_iter()
-                .chain(letters)
+            letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters)
         })
         .collect()
 }

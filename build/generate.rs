@@ -44,12 +44,7 @@ pub fn mocks(spec: &Spec) -> Result<String, SpecError> {
 /// first, and a part that does not fit is named.
 fn openapi(spec: &Spec) -> Result<OpenAPI, SpecError> {
     fn part<T: DeserializeOwned>(spec: &Spec, pointer: &str) -> Result<(), SpecError> {
-        match spec
-            .value
-            .pointer(pointer)
-            .cloned()
-            .map(serde_json::from_value::<T>)
-        {
+        match spec.value.pointer(pointer).cloned().map(serde_json::from_value::<T>) {
             Some(Err(error)) => Err(spec.error(pointer, &format!("not OpenAPI 3.0: {error}"))),
             _ => Ok(()),
         }
@@ -112,23 +107,14 @@ fn without_required_null(spec: &Spec, api: &mut OpenAPI) -> Result<(), SpecError
         });
         removed += before - object.required.len();
     }
-    no_longer_applies(
-        spec,
-        removed,
-        "/components/schemas",
-        "without_required_null",
-    )
+    no_longer_applies(spec, removed, "/components/schemas", "without_required_null")
 }
 
 fn objects(api: &mut OpenAPI) -> impl Iterator<Item = &mut ObjectType> {
-    let schemas = api
-        .components
-        .iter_mut()
-        .flat_map(|all| all.schemas.values_mut());
+    let schemas = api.components.iter_mut().flat_map(|all| all.schemas.values_mut());
     schemas.filter_map(|schema| match schema {
         ReferenceOr::Item(Schema {
-            schema_kind: SchemaKind::Type(Type::Object(object)),
-            ..
+            schema_kind: SchemaKind::Type(Type::Object(object)), ..
         }) => Some(object),
         _ => None,
     })
@@ -137,11 +123,7 @@ fn objects(api: &mut OpenAPI) -> impl Iterator<Item = &mut ObjectType> {
 fn without_error_responses(spec: &Spec, api: &mut OpenAPI) -> Result<(), SpecError> {
     let mut removed = 0;
     for path in api.paths.paths.values_mut() {
-        if let ReferenceOr::Item(PathItem {
-            post: Some(operation),
-            ..
-        }) = path
-        {
+        if let ReferenceOr::Item(PathItem { post: Some(operation), .. }) = path {
             let responses = &mut operation.responses.responses;
             let before = responses.len();
             responses.retain(|status, _| matches!(status, StatusCode::Code(200..=299)));
@@ -170,11 +152,7 @@ fn settings(spec: &Spec) -> GenerationSettings {
     settings
         .with_interface(InterfaceStyle::Positional)
         .with_hooks(HooksMode::Expected)
-        .with_inner_type(
-            "crate::exchange::Exchange"
-                .parse()
-                .expect("a path is tokens"),
-        )
+        .with_inner_type("crate::exchange::Exchange".parse().expect("a path is tokens"))
         .with_derive("PartialEq");
     for (name, rust) in REPLACED {
         let impls = [TypeImpl::Display, TypeImpl::FromStr];
@@ -200,10 +178,7 @@ fn string(format: Option<&str>, max_length: Option<u32>) -> SchemaObject {
         instance_type: Some(InstanceType::String.into()),
         format: format.map(str::to_owned),
         string: max_length.map(|limit| {
-            Box::new(StringValidation {
-                max_length: Some(limit),
-                ..StringValidation::default()
-            })
+            Box::new(StringValidation { max_length: Some(limit), ..StringValidation::default() })
         }),
         ..SchemaObject::default()
     }

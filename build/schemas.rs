@@ -47,9 +47,7 @@ fn named_below(spec: &Spec, name: &str, names: &mut Vec<String>) -> Result<(), S
     }
     let mut below = Vec::new();
     targets(schema, &mut below);
-    below
-        .into_iter()
-        .try_for_each(|name| named_below(spec, name, names))
+    below.into_iter().try_for_each(|name| named_below(spec, name, names))
 }
 
 /// The schema with every reference in its place, and without what only the contract knows.
@@ -69,10 +67,7 @@ fn inlined(spec: &Spec, schema: &Value) -> Result<Value, SpecError> {
                 let members = value.as_object().into_iter().flatten();
                 let members =
                     members.map(|(name, member)| Ok((name.clone(), inlined(spec, member)?)));
-                (
-                    "properties",
-                    members.collect::<Result<Map<_, _>, SpecError>>()?.into(),
-                )
+                ("properties", members.collect::<Result<Map<_, _>, SpecError>>()?.into())
             }
             other => (other, value.clone()),
         };

@@ -19,12 +19,7 @@ impl Spec {
     pub fn parse(file: &str, text: &str) -> Result<Self, SpecError> {
         let documents = MarkedYaml::load_from_str(text).map_err(|error| {
             let at = error.marker();
-            format!(
-                "{file}:{}:{}: not YAML: {}",
-                at.line(),
-                at.col() + 1,
-                error.info()
-            )
+            format!("{file}:{}:{}: not YAML: {}", at.line(), at.col() + 1, error.info())
         })?;
         let [document] = documents.as_slice() else {
             return Err(format!(
@@ -32,19 +27,14 @@ impl Spec {
                 documents.len()
             ));
         };
-        let mut spec = Self {
-            value: Value::Null,
-            file: file.to_owned(),
-            places: HashMap::new(),
-        };
+        let mut spec = Self { value: Value::Null, file: file.to_owned(), places: HashMap::new() };
         spec.value = spec.convert(document, "")?;
         Ok(spec)
     }
 
     fn convert(&mut self, node: &MarkedYaml<'_>, pointer: &str) -> Result<Value, SpecError> {
         let start = node.span.start;
-        self.places
-            .insert(pointer.to_owned(), (start.line(), start.col() + 1));
+        self.places.insert(pointer.to_owned(), (start.line(), start.col() + 1));
         let value = match &node.data {
             YamlData::Value(Scalar::Null) => Value::Null,
             YamlData::Value(Scalar::Boolean(value)) => Value::from(*value),

@@ -12,10 +12,7 @@ use crate::spec::{Spec, SpecError, escape, schema_pointer};
 pub fn tables(spec: &Spec) -> Result<String, SpecError> {
     let limits = limits(spec)?;
     let regions = regions(spec)?;
-    let open = OPEN
-        .iter()
-        .map(|name| open_enum(spec, name))
-        .collect::<Result<Vec<_>, _>>()?;
+    let open = OPEN.iter().map(|name| open_enum(spec, name)).collect::<Result<Vec<_>, _>>()?;
     let request = shape(spec, &schema_pointer("BatchRequest"), Side::Request, 0)?;
     let result = shape(spec, &schema_pointer("MessageResult"), Side::Response, 0)?;
     let receipt = shape(spec, &schema_pointer(RECEIPT), Side::Response, 0)?;
@@ -42,20 +39,14 @@ fn limits(spec: &Spec) -> Result<TokenStream, SpecError> {
         Ok::<_, SpecError>(Literal::u64_unsuffixed(value))
     };
     let member = |schema: &str, member: &str, keyword: &str| {
-        number(format!(
-            "{}/properties/{member}/{keyword}",
-            schema_pointer(schema)
-        ))
+        number(format!("{}/properties/{member}/{keyword}", schema_pointer(schema)))
     };
     let messages = member("BatchRequest", "messages", "maxItems")?;
     let batch_id = member("BatchRequest", "clientBatchId", "maxLength")?;
     let message_id = member("Message", "clientMessageId", "maxLength")?;
     let source = member("SmsFallback", "source", "maxLength")?;
     let id = schema_pointer("SubAccountId");
-    let (min_id, max_id) = (
-        number(format!("{id}/minLength"))?,
-        number(format!("{id}/maxLength"))?,
-    );
+    let (min_id, max_id) = (number(format!("{id}/minLength"))?, number(format!("{id}/maxLength"))?);
     Ok(quote! {
         /// Messages that one batch takes at most.
         pub const MAX_MESSAGES_PER_BATCH: usize = #messages;
@@ -329,9 +320,7 @@ fn object_below(spec: &Spec, member: &Value) -> Option<String> {
 
 /// The pointer that a schema refers to, plainly or as the one part of an `allOf`.
 pub fn target(schema: &Value) -> Option<&str> {
-    let reference = schema
-        .get("$ref")
-        .or_else(|| schema.pointer("/allOf/0/$ref"));
+    let reference = schema.get("$ref").or_else(|| schema.pointer("/allOf/0/$ref"));
     reference?.as_str()?.strip_prefix('#')
 }
 
@@ -341,10 +330,7 @@ fn target_name(schema: &Value) -> Option<&str> {
 }
 
 fn properties(schema: &Value) -> impl Iterator<Item = &String> {
-    schema["properties"]
-        .as_object()
-        .into_iter()
-        .flat_map(|all| all.keys())
+    schema["properties"].as_object().into_iter().flat_map(|all| all.keys())
 }
 
 /// The name of a field, as the generator makes it.

@@ -99,9 +99,7 @@ fn number(index: usize) -> Msisdn {
 }
 
 fn index(recipient: &Recipient) -> usize {
-    recipient.msisdn()["+6600".len()..]
-        .parse()
-        .expect("a number that was made here")
+    recipient.msisdn()["+6600".len()..].parse().expect("a number that was made here")
 }
 
 /// A sandbox that notes for each recipient how often it accepted a message.
@@ -118,10 +116,7 @@ async fn sandbox(accepted: Arc<[AtomicU8]>, chaos: Option<u64>) -> std::io::Resu
         None => sandbox.start().await,
         Some(seed) => {
             let mut random = fastrand::Rng::with_seed(seed);
-            sandbox
-                .answer_with(move |_| chaotic(&mut random))
-                .start()
-                .await
+            sandbox.answer_with(move |_| chaotic(&mut random)).start().await
         }
     }
 }
@@ -130,9 +125,7 @@ fn chaotic(random: &mut fastrand::Rng) -> Answer {
     let error = |status, code| Answer::Error { status, code };
     match random.u32(0..100) {
         0 => Answer::TooManyRequests { retry_after: None },
-        1 => Answer::TooManyRequests {
-            retry_after: Some(1),
-        },
+        1 => Answer::TooManyRequests { retry_after: Some(1) },
         2..9 => error(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::InternalError),
         9..11 => error(StatusCode::BAD_REQUEST, ErrorCode::InvalidParameter),
         11..13 => error(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::BulkLimitReached),
@@ -180,10 +173,7 @@ fn report(
     fates: &[Option<FateKind>],
     accepted: &[AtomicU8],
 ) -> Result<(), Box<dyn Error>> {
-    println!(
-        "{:<10} {:>12} {:>24}",
-        "fate", "messages", "accepted by the sandbox"
-    );
+    println!("{:<10} {:>12} {:>24}", "fate", "messages", "accepted by the sandbox");
     let mut wrong = 0;
     let kinds = FateKind::ALL.map(Some).into_iter();
     for kind in kinds.chain([None]) {
@@ -210,9 +200,8 @@ fn report(
         "{:.1} s, {:.0} messages a second{}",
         summary.elapsed.as_secs_f64(),
         summary.messages_per_second(),
-        peak_memory().map_or(String::new(), |mib| format!(
-            ", at most {mib} MiB of memory with the sandbox"
-        )),
+        peak_memory()
+            .map_or(String::new(), |mib| format!(", at most {mib} MiB of memory with the sandbox")),
     );
     if wrong > 0 {
         return Err(format!("{wrong} messages have another fate than the sandbox says").into());
@@ -224,9 +213,7 @@ fn report(
 /// The highest resident memory of this process so far, where the system tells.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kib.div_ceil(1024))
 }

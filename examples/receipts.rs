@@ -69,10 +69,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let server = tokio::spawn(async move { axum::serve(listener, app).await });
 
     // The platform.
-    let settings = Receipts::new()
-        .authorization(AUTHORIZATION)
-        .speed(40.0)
-        .chaos(seed);
+    let settings = Receipts::new().authorization(AUTHORIZATION).speed(40.0).chaos(seed);
     let sandbox = Sandbox::builder().receipts(settings).start().await?;
     let client = sandbox.client().build()?;
 
@@ -168,26 +165,17 @@ fn compare(
     for message in sent(batch, tracker) {
         let umid = message.umid();
         let of_message = posted.iter().filter(|it| Some(&it.umid) == umid.as_ref());
-        let taken: Vec<_> = of_message
-            .filter(|it| it.fate == ReceiptFate::Taken)
-            .collect();
+        let taken: Vec<_> = of_message.filter(|it| it.fate == ReceiptFate::Taken).collect();
         let stages = taken.iter().map(|it| it.state.stage());
         let stage = stages.max().unwrap_or(Stage::Accepted);
         let told = |it: Told| (it.0.to_string(), it.1.map(|it| it.to_string()), it.2);
         let by_sandbox: BTreeSet<_> = taken
             .iter()
-            .map(|it| {
-                told((
-                    it.state.clone(),
-                    it.detail.clone(),
-                    it.timestamp.to_system_time(),
-                ))
-            })
+            .map(|it| told((it.state.clone(), it.detail.clone(), it.timestamp.to_system_time())))
             .collect();
         let history = message.history().into_iter();
-        let by_tracker: BTreeSet<_> = history
-            .map(|it| told((it.state.clone(), it.detail.clone(), it.at())))
-            .collect();
+        let by_tracker: BTreeSet<_> =
+            history.map(|it| told((it.state.clone(), it.detail.clone(), it.at()))).collect();
         if message.stage() != stage || by_tracker != by_sandbox {
             wrong += 1;
             println!("{message:?}: the sandbox posted {by_sandbox:?}, known is {by_tracker:?}");
@@ -195,19 +183,13 @@ fn compare(
     }
     let (tries, lost) = (
         posted.iter().map(|it| it.tries.len()).sum::<usize>(),
-        posted
-            .iter()
-            .filter(|it| it.fate != ReceiptFate::Taken)
-            .count(),
+        posted.iter().filter(|it| it.fate != ReceiptFate::Taken).count(),
     );
     let followed = tracker.counts().total();
     if wrong > 0 || lost > 0 || followed != u64::from(MESSAGES) {
         let told = format!("{wrong} of {followed} messages are wrong, {lost} receipts were lost");
         return Err(told.into());
     }
-    println!(
-        "{} receipts in {tries} posts: every message is what the sandbox says.",
-        posted.len()
-    );
+    println!("{} receipts in {tries} posts: every message is what the sandbox says.", posted.len());
     Ok(())
 }

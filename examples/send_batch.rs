@@ -81,9 +81,7 @@ fn platform(sub_account: String, api_key: String) -> Result<Client, Box<dyn Erro
     match (variable("LON_REGION")?, variable("LON_BASE_URL")?) {
         (Some(_), Some(_)) => return Err("set LON_REGION or LON_BASE_URL, not both".into()),
         (Some(region), None) => {
-            let region = region
-                .parse()
-                .map_err(|error| format!("LON_REGION: {error}"))?;
+            let region = region.parse().map_err(|error| format!("LON_REGION: {error}"))?;
             builder = builder.region(region);
         }
         (None, Some(base_url)) => builder = builder.base_url(base_url),
@@ -139,9 +137,7 @@ fn parcel() -> Content {
 
 /// No approved template has this title, so the sandbox rejects it as the platform would.
 fn sale() -> Content {
-    Content::new("Flash sale!")
-        .icon(Icon::Megaphone)
-        .greeting("Only today")
+    Content::new("Flash sale!").icon(Icon::Megaphone).greeting("Only today")
 }
 
 /// The contents in turn, one to each recipient.
@@ -166,10 +162,7 @@ fn print(report: &Report<'_>) {
         let id = outcome.message.client_message_id.as_deref().unwrap_or("-");
         let umid = outcome.umid().map_or("-", |umid| umid.as_str());
         let verdict = outcome.verdict;
-        let code = outcome
-            .error_code()
-            .map(|code| format!("{code}: "))
-            .unwrap_or_default();
+        let code = outcome.error_code().map(|code| format!("{code}: ")).unwrap_or_default();
         let reason = outcome.reason().unwrap_or_default();
         println!("{id:<12} {verdict:<10} {umid:<38} {code}{reason}");
     }

@@ -35,10 +35,7 @@ fn assert_receipt(receipt: &DeliveryReceipt, is_lon: bool) {
     let _ = receipt.timestamp().map(|it| it.to_system_time());
 
     let json = serde_json::to_vec(receipt).unwrap();
-    assert_eq!(
-        serde_json::from_slice::<DeliveryReceipt>(&json).unwrap(),
-        *receipt
-    );
+    assert_eq!(serde_json::from_slice::<DeliveryReceipt>(&json).unwrap(), *receipt);
     // A number of five bytes can be a text of three hundred.
     if json.len() <= MAX_EVENT_BYTES {
         let again = Event::from_json(&json).unwrap();
@@ -54,11 +51,7 @@ fn assert_unreadable(error: &UnreadableEvent, body: &[u8]) {
     let status = error.status().as_u16();
     assert!(matches!(status, 200 | 400 | 413));
     assert_eq!(status == 413, body.len() > MAX_EVENT_BYTES);
-    assert!(
-        error
-            .field()
-            .is_none_or(|field| field.starts_with("payload"))
-    );
+    assert!(error.field().is_none_or(|field| field.starts_with("payload")));
 }
 
 fn assert_printable(line: &str) {

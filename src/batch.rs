@@ -113,11 +113,7 @@ impl Batch {
         });
         let of_the_rest: Vec<_> = of_the_rest.collect();
         problems.extend(of_the_rest);
-        if problems.is_empty() {
-            Ok(Self { request })
-        } else {
-            Err(Invalid::new(problems))
-        }
+        if problems.is_empty() { Ok(Self { request }) } else { Err(Invalid::new(problems)) }
     }
 
     /// The messages, in the order in which they are sent.
@@ -181,9 +177,7 @@ fn read_message(mut message: Value, mut tell: impl FnMut(&str, Rule)) -> Message
         None => ANYONE.into(),
     };
     members.insert("user".to_owned(), json!({ "msisdn": ANYONE }));
-    members
-        .entry("content")
-        .or_insert_with(|| json!({ "title": "-" }));
+    members.entry("content").or_insert_with(|| json!({ "title": "-" }));
     let mut message = Message::deserialize(&message).unwrap_or_else(|_| {
         let (found, expected) = ("an object", "a message");
         tell("", Rule::Type { found, expected });
@@ -248,22 +242,10 @@ fn is_blank(content: &Content) -> bool {
         && blank(&content.company)
         && blank(&content.greeting)
         && blank(&content.explanation)
-        && content
-            .icon
-            .as_ref()
-            .is_none_or(|icon| icon.as_str().is_empty())
-        && content
-            .emphasis
-            .iter()
-            .all(|it| blank(&it.label) && blank(&it.content))
-        && content
-            .list
-            .iter()
-            .all(|it| blank(&it.label) && blank(&it.content))
-        && content
-            .actions
-            .iter()
-            .all(|it| blank(&it.title) && blank(&it.url))
+        && content.icon.as_ref().is_none_or(|icon| icon.as_str().is_empty())
+        && content.emphasis.iter().all(|it| blank(&it.label) && blank(&it.content))
+        && content.list.iter().all(|it| blank(&it.label) && blank(&it.content))
+        && content.actions.iter().all(|it| blank(&it.title) && blank(&it.url))
 }
 
 /// Checks the request as [`BatchBuilder::build`] does.
@@ -272,11 +254,7 @@ impl TryFrom<BatchRequest> for Batch {
 
     fn try_from(request: BatchRequest) -> Result<Self, Invalid> {
         let problems = check(&request);
-        if problems.is_empty() {
-            Ok(Self { request })
-        } else {
-            Err(Invalid::new(problems))
-        }
+        if problems.is_empty() { Ok(Self { request }) } else { Err(Invalid::new(problems)) }
     }
 }
 

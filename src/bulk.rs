@@ -338,11 +338,7 @@ impl Bulk {
         {
             note("max_rate", Rule::Range("0.001 a second or more"));
         }
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(Invalid::new(problems))
-        }
+        if problems.is_empty() { Ok(()) } else { Err(Invalid::new(problems)) }
     }
 }
 

@@ -151,9 +151,7 @@ pub(crate) fn is_http_url(text: &str) -> bool {
     let Some(rest) = after_scheme(text.as_bytes()) else {
         return false;
     };
-    let end = rest
-        .iter()
-        .position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
     let (authority, path) = rest.split_at(end.unwrap_or(rest.len()));
     // A parser of URLs mends what the platform would not, and is slow; a plain host needs none.
     is_encoded(path) && (is_plain_host(authority) || is_host(authority))
@@ -162,9 +160,7 @@ pub(crate) fn is_http_url(text: &str) -> bool {
 fn after_scheme(url: &[u8]) -> Option<&[u8]> {
     ["https://", "http://"].iter().find_map(|scheme| {
         let (start, rest) = url.split_at_checked(scheme.len())?;
-        start
-            .eq_ignore_ascii_case(scheme.as_bytes())
-            .then_some(rest)
+        start.eq_ignore_ascii_case(scheme.as_bytes()).then_some(rest)
     })
 }
 

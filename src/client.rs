@@ -103,9 +103,7 @@ impl Client {
         client.inner = self.generated.inner.with_body(body);
         // The generated code wants a request to write; its hook puts the body in the place of it.
         let placeholder = BatchRequest::required(Vec::new());
-        let result = client
-            .send_lon_batch(&self.sub_account_id, &placeholder)
-            .await;
+        let result = client.send_lon_batch(&self.sub_account_id, &placeholder).await;
         let exchange = &client.inner;
         let seen = exchange.take_seen();
         let status = seen.status;
@@ -265,9 +263,7 @@ impl ClientBuilder {
         let mut problems = Vec::new();
         let mut note = |error: Invalid| problems.extend_from_slice(error.problems());
 
-        let sub_account_id = SubAccountId::parse(&self.sub_account_id)
-            .map_err(&mut note)
-            .ok();
+        let sub_account_id = SubAccountId::parse(&self.sub_account_id).map_err(&mut note).ok();
         let base_url = checked(&self.base_url)
             .map_err(|why| note(Invalid::setting("base_url", Rule::BaseUrl(why))))
             .ok();
@@ -276,10 +272,7 @@ impl ClientBuilder {
         if exchange.is_none() {
             note(Invalid::setting("api_key", Rule::ApiKey { found }));
         }
-        for (name, time) in [
-            ("timeout", self.timeout),
-            ("connect_timeout", self.connect_timeout),
-        ] {
+        for (name, time) in [("timeout", self.timeout), ("connect_timeout", self.connect_timeout)] {
             if time.is_zero() {
                 note(Invalid::setting(name, Rule::NoTime));
             }
@@ -317,11 +310,7 @@ fn http_client(
         ("http_client", own)
     } else {
         let client = reqwest::Client::builder().https_only(https);
-        let client = if https {
-            tls::with_tls(client)
-        } else {
-            tls::without_tls(client)
-        };
+        let client = if https { tls::with_tls(client) } else { tls::without_tls(client) };
         ("tls", client.map_err(|rule| ("tls", rule))?)
     };
     // A proxy would see the key in plain http.

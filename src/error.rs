@@ -132,9 +132,7 @@ impl ApiError {
         let body = exchange.kept(body, REFUSED_KEPT);
         // Each member is read for itself, so that an odd one does not hide the others.
         let value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        let code = value
-            .get("code")
-            .and_then(|code| ErrorCode::deserialize(code).ok());
+        let code = value.get("code").and_then(|code| ErrorCode::deserialize(code).ok());
         let text = |name: &str| {
             let text = value.get(name).and_then(Value::as_str)?;
             Some(exchange.without_key(text))

@@ -51,23 +51,13 @@ impl Exchange {
         }
         let mut authorization = HeaderValue::from_str(&format!("Bearer {key}")).ok()?;
         authorization.set_sensitive(true);
-        Some(Self {
-            api_key,
-            authorization,
-            timeout,
-            body: None,
-            seen: Arc::default(),
-        })
+        Some(Self { api_key, authorization, timeout, body: None, seen: Arc::default() })
     }
 
     /// The same for a request of its own, with a body that was written beforehand, of whose answer
     /// nothing was seen yet.
     pub(crate) fn with_body(&self, body: Bytes) -> Self {
-        Self {
-            body: Some(body),
-            seen: Arc::default(),
-            ..self.clone()
-        }
+        Self { body: Some(body), seen: Arc::default(), ..self.clone() }
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -86,9 +76,7 @@ impl Exchange {
         let mut body = without(&body, escaped.as_bytes());
         body.truncate(limit);
         // The start of a key, where the body was cut in it.
-        let cut = (1..key.len())
-            .rev()
-            .find(|start| body.ends_with(&key.as_bytes()[..*start]));
+        let cut = (1..key.len()).rev().find(|start| body.ends_with(&key.as_bytes()[..*start]));
         body.truncate(body.len() - cut.filter(|start| *start >= 4).unwrap_or(0));
         Bytes::from(body)
     }
@@ -96,21 +84,14 @@ impl Exchange {
     /// A text of an answer without the API key, also where JSON had escaped it in other ways.
     pub(crate) fn without_key(&self, text: &str) -> String {
         let key = self.api_key.expose_secret();
-        let html = key
-            .replace('&', "&amp;")
-            .replace('<', "&lt;")
-            .replace('>', "&gt;");
+        let html = key.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         text.replace(key, REDACTED).replace(&html, REDACTED)
     }
 
     /// Reads an answer whole, within bounds. A body that is cut is kept as far as it came.
     async fn read(&self, mut response: Response) -> Response {
         let status = response.status();
-        let limit = if status.is_success() {
-            ACCEPTED_LIMIT
-        } else {
-            REFUSED_KEPT
-        };
+        let limit = if status.is_success() { ACCEPTED_LIMIT } else { REFUSED_KEPT };
         let mut cut = None;
         let mut body = BytesMut::new();
         while body.len() < limit {
@@ -154,9 +135,7 @@ fn without(text: &[u8], secret: &[u8]) -> Vec<u8> {
 
 impl fmt::Debug for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exchange")
-            .field("timeout", &self.timeout)
-            .finish_non_exhaustive()
+        f.debug_struct("Exchange").field("timeout", &self.timeout).finish_non_exhaustive()
     }
 }
 

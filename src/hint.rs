@@ -60,10 +60,7 @@ impl fmt::Display for Hint {
 
 pub(crate) fn of(request: &BatchRequest) -> Vec<Hint> {
     let no_verdicts = request.include_messages_in_response != Some(true);
-    let of_batch = no_verdicts.then_some(Hint {
-        message: None,
-        kind: HintKind::NoVerdicts,
-    });
+    let of_batch = no_verdicts.then_some(Hint { message: None, kind: HintKind::NoVerdicts });
     let messages = request.messages.iter().enumerate();
     let of_messages = messages.flat_map(|(index, sent)| {
         let no_id = sent.client_message_id.is_none();
@@ -72,10 +69,7 @@ pub(crate) fn of(request: &BatchRequest) -> Vec<Hint> {
             .into_iter()
             .chain(of_recipient(&sent.user))
             .chain(of_content(&sent.content))
-            .map(move |kind| Hint {
-                message: Some(index),
-                kind,
-            })
+            .map(move |kind| Hint { message: Some(index), kind })
     });
     of_batch.into_iter().chain(of_messages).collect()
 }
@@ -95,14 +89,9 @@ fn of_recipient(recipient: &Recipient) -> Option<HintKind> {
 }
 
 fn of_content(content: &Content) -> impl Iterator<Item = HintKind> {
-    let emphasis = content
-        .emphasis
-        .iter()
-        .flat_map(|emphasis| [&emphasis.label, &emphasis.content]);
-    let list = content
-        .list
-        .iter()
-        .flat_map(|item| [&item.label, &item.content]);
+    let emphasis =
+        content.emphasis.iter().flat_map(|emphasis| [&emphasis.label, &emphasis.content]);
+    let list = content.list.iter().flat_map(|item| [&item.label, &item.content]);
     let characters = [&content.title, &content.greeting, &content.explanation]
         .into_iter()
         .chain(emphasis)

@@ -2,10 +2,7 @@
 //!
 //! None of them can fail; what is wrong with a message is told when its batch is built.
 
-#![allow(
-    clippy::needless_update,
-    reason = "a member that is added to the spec starts unset"
-)]
+#![allow(clippy::needless_update, reason = "a member that is added to the spec starts unset")]
 
 use smol_str::SmolStr;
 
@@ -46,10 +43,7 @@ impl Message {
 impl Content {
     /// A content with a title. One without a title starts as `Content::default()`.
     pub fn new(title: impl Into<SmolStr>) -> Self {
-        Self {
-            title: Some(title.into()),
-            ..Self::default()
-        }
+        Self { title: Some(title.into()), ..Self::default() }
     }
 
     /// The name of the company that sends.
@@ -118,10 +112,7 @@ impl Content {
 impl SmsFallback {
     /// An SMS with a text.
     pub fn new(text: impl Into<SmolStr>) -> Self {
-        Self {
-            text: Some(text.into()),
-            ..Self::default()
-        }
+        Self { text: Some(text.into()), ..Self::default() }
     }
 
     /// The sender that the SMS shows, a number or a name, at most 16 characters.

@@ -150,9 +150,7 @@ impl Msisdn {
                 '+' if number.is_empty() => number.push('+'),
                 '0'..='9' => number.push(letter),
                 _ => {
-                    return Err(MsisdnError::Character {
-                        position: index + 1,
-                    });
+                    return Err(MsisdnError::Character { position: index + 1 });
                 }
             }
         }
@@ -200,10 +198,7 @@ fn is_invisible(letter: char) -> bool {
 
 /// The text at the start of a field that zeros fill up.
 fn text_of(field: &[u8]) -> &str {
-    let end = field
-        .iter()
-        .position(|byte| *byte == 0)
-        .unwrap_or(field.len());
+    let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
     // Only ASCII is ever put in.
     std::str::from_utf8(&field[..end]).unwrap_or_default()
 }
@@ -231,9 +226,7 @@ impl NationalNumber {
             return Err(NationalNumberError::Empty);
         }
         if let Some(index) = text.chars().position(|letter| !letter.is_ascii_digit()) {
-            return Err(NationalNumberError::Character {
-                position: index + 1,
-            });
+            return Err(NationalNumberError::Character { position: index + 1 });
         }
         let digits = text.len();
         if !(Self::MIN..=*DIGITS.end()).contains(&digits) {
@@ -286,10 +279,7 @@ impl CountryCode {
     pub const fn parse(text: &str) -> Result<Self, CountryCodeError> {
         match text.as_bytes() {
             [first, second] if first.is_ascii_alphabetic() && second.is_ascii_alphabetic() => {
-                Ok(Self([
-                    first.to_ascii_uppercase(),
-                    second.to_ascii_uppercase(),
-                ]))
+                Ok(Self([first.to_ascii_uppercase(), second.to_ascii_uppercase()]))
             }
             _ => Err(CountryCodeError),
         }

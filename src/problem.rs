@@ -207,10 +207,7 @@ impl std::error::Error for Invalid {}
 
 impl Problem {
     pub(crate) fn new(path: impl Into<String>, rule: Rule) -> Self {
-        Self {
-            path: path.into(),
-            rule,
-        }
+        Self { path: path.into(), rule }
     }
 
     /// The message that has the problem, counted from 0; `None` where it is not one message's.

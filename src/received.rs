@@ -228,9 +228,7 @@ pub(crate) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, 
         }
 
         fn visit_str<E: Error>(self, text: &str) -> Result<i64, E> {
-            text.trim()
-                .parse()
-                .map_err(|_| E::invalid_type(Unexpected::Other("a text"), &self))
+            text.trim().parse().map_err(|_| E::invalid_type(Unexpected::Other("a text"), &self))
         }
     }
 

@@ -159,13 +159,8 @@ impl<'de> Deserialize<'de> for Recipient {
                 ));
             }
         };
-        if user
-            .as_object()
-            .is_some_and(|members| !members.keys().all(known))
-        {
-            return Err(D::Error::custom(
-                "a user has no members but msisdn and country",
-            ));
+        if user.as_object().is_some_and(|members| !members.keys().all(known)) {
+            return Err(D::Error::custom("a user has no members but msisdn and country"));
         }
         Self::parse(msisdn, country).map_err(D::Error::custom)
     }

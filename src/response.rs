@@ -136,21 +136,14 @@ impl BatchResponse {
     pub fn all_accepted(&self) -> bool {
         self.rejected_count == Some(0)
             && self.accepted_count.is_some_and(|accepted| accepted > 0)
-            && self
-                .results()
-                .iter()
-                .all(|result| result.verdict() == Verdict::Accepted)
+            && self.results().iter().all(|result| result.verdict() == Verdict::Accepted)
     }
 
     /// The verdict on every message of a batch of so many, where the answer lists none of them and
     /// its counts leave no doubt.
     pub(crate) fn verdict_on_all(&self, sent: usize) -> Option<Verdict> {
         let is_all = |count: Option<i64>| count.map(usize::try_from) == Some(Ok(sent));
-        match (
-            self.messages.is_none(),
-            self.accepted_count,
-            self.rejected_count,
-        ) {
+        match (self.messages.is_none(), self.accepted_count, self.rejected_count) {
             (true, accepted, Some(0)) if is_all(accepted) => Some(Verdict::Accepted),
             (true, Some(0), rejected) if is_all(rejected) => Some(Verdict::Rejected),
             _ => None,
@@ -291,18 +284,11 @@ impl<'a> Report<'a> {
             };
             outcome.result = outcome.result.or(Some(result));
         }
-        let repeated = times
-            .into_iter()
-            .enumerate()
-            .filter(|(_, times)| *times > 1);
+        let repeated = times.into_iter().enumerate().filter(|(_, times)| *times > 1);
         let mut disagreements = counts(response, messages.len());
         disagreements
             .extend(repeated.map(|(message, times)| Disagreement::Repeated { message, times }));
-        Self {
-            outcomes,
-            unmatched,
-            disagreements,
-        }
+        Self { outcomes, unmatched, disagreements }
     }
 
     /// What became of each message, in the order of the batch, one for each.
@@ -312,16 +298,12 @@ impl<'a> Report<'a> {
 
     /// The messages with a verdict.
     pub fn with_verdict(&self, verdict: Verdict) -> impl Iterator<Item = &Outcome<'a>> {
-        self.outcomes
-            .iter()
-            .filter(move |outcome| outcome.verdict == verdict)
+        self.outcomes.iter().filter(move |outcome| outcome.verdict == verdict)
     }
 
     /// The messages that were sent and have no entry in the answer.
     pub fn unanswered(&self) -> impl Iterator<Item = &Outcome<'a>> {
-        self.outcomes
-            .iter()
-            .filter(|outcome| outcome.result.is_none())
+        self.outcomes.iter().filter(|outcome| outcome.result.is_none())
     }
 
     /// The entries of the answer that have the clientMessageId of no message of the batch, or
@@ -339,10 +321,7 @@ impl<'a> Report<'a> {
     pub fn all_accepted(&self) -> bool {
         self.disagreements.is_empty()
             && self.unmatched.is_empty()
-            && self
-                .outcomes
-                .iter()
-                .all(|outcome| outcome.verdict == Verdict::Accepted)
+            && self.outcomes.iter().all(|outcome| outcome.verdict == Verdict::Accepted)
     }
 }
 

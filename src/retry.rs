@@ -156,13 +156,9 @@ impl RetryPolicy {
         if attempt >= self.max_attempts || left.is_zero() || at_least > left {
             return Decision::Return;
         }
-        let doubled = 1_u32
-            .checked_shl(attempt.saturating_sub(1))
-            .unwrap_or(u32::MAX);
+        let doubled = 1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
         let backoff = self.base_delay.saturating_mul(doubled).min(self.max_delay);
-        Decision::SendAgain {
-            after: at_least..=at_least.saturating_add(backoff).min(left),
-        }
+        Decision::SendAgain { after: at_least..=at_least.saturating_add(backoff).min(left) }
     }
 }
 
@@ -240,15 +236,7 @@ pub(crate) enum Next {
 impl<'a> Attempts<'a> {
     /// Of a batch of so many messages.
     pub(crate) fn new(policy: &'a RetryPolicy, budget: &'a Budget, messages: usize) -> Self {
-        Self {
-            policy,
-            budget,
-            messages,
-            started: None,
-            made: 0,
-            patient: false,
-            ambiguous: None,
-        }
+        Self { policy, budget, messages, started: None, made: 0, patient: false, ambiguous: None }
     }
 
     /// A try starts now.
@@ -266,9 +254,7 @@ impl<'a> Attempts<'a> {
         result: Result<BatchResponse, Error>,
     ) -> Next {
         self.made += 1;
-        let spent = self
-            .started
-            .map_or(Duration::ZERO, |started| started.elapsed());
+        let spent = self.started.map_or(Duration::ZERO, |started| started.elapsed());
         let decision = self.policy.decide(Happened::of(&result), self.made, spent);
         let delay = match decision {
             Decision::SendAgain { after } if self.budget.0.withdraw() => Some(random_in(&after)),
@@ -335,14 +321,7 @@ impl<'a> Attempts<'a> {
         let status = status.map(|status| status.as_u16());
         if let Some(delay) = delay {
             let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(
-                attempt,
-                messages,
-                status,
-                outcome,
-                delay_ms,
-                "sends a batch again"
-            );
+            tracing::warn!(attempt, messages, status, outcome, delay_ms, "sends a batch again");
         } else {
             tracing::debug!(attempt, messages, status, outcome, "sent a batch");
         }

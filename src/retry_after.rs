@@ -74,10 +74,7 @@ mod tests {
         ] {
             assert_eq!(wait(text, date), seconds.map(Duration::from_secs), "{text}");
         }
-        assert_eq!(
-            wait("Sun, 06 Nov 1994 08:49:37 GMT", None),
-            Some(Duration::ZERO)
-        );
+        assert_eq!(wait("Sun, 06 Nov 1994 08:49:37 GMT", None), Some(Duration::ZERO));
         assert_eq!(wait("Fri, 31 Dec 9999 23:59:59 GMT", None), Some(LONGEST));
     }
 }

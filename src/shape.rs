@@ -59,10 +59,7 @@ impl Shape {
                 if listed.contains(&text.as_str()) {
                     return true;
                 }
-                Rule::NotListed {
-                    found: text.chars().count(),
-                    expected: listed.join(", "),
-                }
+                Rule::NotListed { found: text.chars().count(), expected: listed.join(", ") }
             }
             (Self::Array(shape), Value::Array(items)) => {
                 for (index, item) in items.iter_mut().enumerate() {
@@ -81,10 +78,7 @@ impl Shape {
             (Self::OpenObject(members), Value::Object(object)) => {
                 return prune_open(members, object, checker);
             }
-            _ => Rule::Type {
-                found: type_of(value),
-                expected: self.name(),
-            },
+            _ => Rule::Type { found: type_of(value), expected: self.name() },
         };
         checker.problem(rule);
         false
@@ -132,9 +126,7 @@ fn prune_open(
     let (required, optional): (Vec<_>, Vec<_>) = members.iter().partition(|it| it.required);
     prune_members(optional, object, &mut Checker::default());
     prune_members(required.iter().copied(), object, checker);
-    required
-        .iter()
-        .all(|it| object.get(it.name).is_some_and(|value| !value.is_null()))
+    required.iter().all(|it| object.get(it.name).is_some_and(|value| !value.is_null()))
 }
 
 fn prune_unknown(
@@ -156,9 +148,7 @@ fn prune_unknown(
 /// The name of a member that the API does not have, where it is a name and not a number or a text.
 fn shown(name: &str) -> &str {
     let is_name = name.len() <= 50
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         && Masked(name).to_string() == name;
     if is_name { name } else { "(a member)" }
 }
@@ -274,8 +264,6 @@ impl<'de, const EACH_ONCE: bool> Deserialize<'de> for Tree<EACH_ONCE> {
             }
         }
 
-        deserializer
-            .deserialize_any(AnyValue::<EACH_ONCE>)
-            .map(Self)
+        deserializer.deserialize_any(AnyValue::<EACH_ONCE>).map(Self)
     }
 }

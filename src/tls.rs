@@ -21,9 +21,7 @@ mod rustls_config {
     /// The client without certificates, for plain http to this machine: none are read, so none
     /// have to be there.
     pub(crate) fn without_tls(client: ClientBuilder) -> Result<ClientBuilder, Rule> {
-        configured(client, |config| {
-            Ok(config.with_root_certificates(RootCertStore::empty()))
-        })
+        configured(client, |config| Ok(config.with_root_certificates(RootCertStore::empty())))
     }
 
     fn configured(

@@ -127,38 +127,22 @@ fn some(text: &str) -> Option<String> {
 
 fn content(customer: &Customer) -> Content {
     Content {
-        actions: vec![Action {
-            title: some("See direction"),
-            url: some(&customer.url),
-        }],
+        actions: vec![Action { title: some("See direction"), url: some(&customer.url) }],
         company: some("8x8"),
-        emphasis: Some(Labelled {
-            content: some(&customer.event),
-            label: some("Event name"),
-        }),
+        emphasis: Some(Labelled { content: some(&customer.event), label: some("Event name") }),
         explanation: some(EXPLANATION),
         greeting: some(&customer.greeting),
         icon: some("calendarCheck"),
         list: vec![
-            Labelled {
-                content: some(&customer.date),
-                label: some("Date"),
-            },
-            Labelled {
-                content: some(&customer.place),
-                label: some("Place"),
-            },
+            Labelled { content: some(&customer.date), label: some("Date") },
+            Labelled { content: some(&customer.place), label: some("Place") },
         ],
         title: some("Event reminder"),
     }
 }
 
 fn sms(customer: &Customer) -> SmsFallback {
-    SmsFallback {
-        encoding: some("AUTO"),
-        source: some("8x8"),
-        text: some(&customer.sms),
-    }
+    SmsFallback { encoding: some("AUTO"), source: some("8x8"), text: some(&customer.sms) }
 }
 
 fn message(customer: &Customer, content: Content, sms: SmsFallback) -> Message {
@@ -167,10 +151,7 @@ fn message(customer: &Customer, content: Content, sms: SmsFallback) -> Message {
         content,
         dlr_callback_url: some(CALLBACK),
         sms_fallback: Some(sms),
-        user: User {
-            msisdn: customer.number.clone(),
-            country: None,
-        },
+        user: User { msisdn: customer.number.clone(), country: None },
     }
 }
 
@@ -233,11 +214,7 @@ pub async fn many(
         let request = client.post(&url).bearer_auth("benchmark-key");
         let customers = Arc::clone(&customers);
         async move {
-            let body = if one_content {
-                shared(&customers)
-            } else {
-                personal(&customers)
-            };
+            let body = if one_content { shared(&customers) } else { personal(&customers) };
             send(request, body).await;
         }
     })
@@ -256,8 +233,5 @@ pub fn http_client() -> lon_batch::reqwest::Client {
         .expect("TLS")
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
-    lon_batch::reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .build()
-        .expect("a client")
+    lon_batch::reqwest::Client::builder().tls_backend_preconfigured(tls).build().expect("a client")
 }

@@ -34,10 +34,7 @@ use work::{Customer, Sink, answer};
 const MESSAGES: usize = 1000;
 
 fn main() {
-    let arguments: Vec<_> = env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench")
-        .collect();
+    let arguments: Vec<_> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.as_slice() {
         [] => {}
         [what] if what == "many" => return many::compare(),
@@ -49,11 +46,7 @@ fn main() {
         other => panic!("cannot measure {other:?}"),
     }
     let body = ours::body(&work::customers(MESSAGES));
-    assert_eq!(
-        body,
-        baseline::body(&work::customers(MESSAGES)),
-        "the same request"
-    );
+    assert_eq!(body, baseline::body(&work::customers(MESSAGES)), "the same request");
     println!("A batch of {MESSAGES} messages, {} bytes.\n", body.len());
     instructions();
     times();
@@ -78,14 +71,10 @@ fn repeat(work: &str, times: usize) {
 
 fn instructions() {
     println!("instructions per batch        ours      baseline  ratio");
-    for (name, work) in [
-        ("build, check, serialise", "build"),
-        ("read the answer", "read"),
-    ] {
-        let (Some(ours), Some(baseline)) = (
-            counted(&[&format!("{work}-ours")]),
-            counted(&[&format!("{work}-baseline")]),
-        ) else {
+    for (name, work) in [("build, check, serialise", "build"), ("read the answer", "read")] {
+        let (Some(ours), Some(baseline)) =
+            (counted(&[&format!("{work}-ours")]), counted(&[&format!("{work}-baseline")]))
+        else {
             println!("  not counted: valgrind is not installed");
             break;
         };

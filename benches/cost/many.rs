@@ -32,9 +32,7 @@ pub fn compare() {
     println!("  contents        ours ns  baseline ns  ratio     ours  baseline  ratio");
     for contents in ["one", "all-different"] {
         let cpu_ns = |who| used(sink.address, who, contents, BATCHES, 1).cpu_ns;
-        let rounds: Vec<_> = (0..ROUNDS)
-            .map(|_| (cpu_ns("ours"), cpu_ns("baseline")))
-            .collect();
+        let rounds: Vec<_> = (0..ROUNDS).map(|_| (cpu_ns("ours"), cpu_ns("baseline"))).collect();
         let of = |number: fn(&(f64, f64)) -> f64| median(rounds.iter().map(number).collect());
         let (ours, baseline) = (of(|round| round.0), of(|round| round.1));
         // Of each round: the two were measured one after the other.
@@ -96,11 +94,7 @@ fn used(sink: SocketAddr, who: &str, contents: &str, batches: usize, times: usiz
     let mut next = || numbers.next().expect("a number").expect("a number");
     let (cpu_ns, ns, peak_kib): (f64, f64, f64) = (next(), next(), next());
     let messages = (batches * times * MESSAGES) as f64;
-    Used {
-        cpu_ns: cpu_ns / messages,
-        ns: ns / messages,
-        peak_kib,
-    }
+    Used { cpu_ns: cpu_ns / messages, ns: ns / messages, peak_kib }
 }
 
 /// Instructions per message, without those of the kernel.
@@ -117,10 +111,8 @@ pub fn run(arguments: &[String]) {
     };
     let sink = sink.parse().expect("an address");
     let one = contents == "one";
-    let (batches, times) = (
-        batches.parse::<usize>().expect("a number"),
-        times.parse::<usize>().expect("a number"),
-    );
+    let (batches, times) =
+        (batches.parse::<usize>().expect("a number"), times.parse::<usize>().expect("a number"));
     let (client, http) = (ours::client(sink), baseline::http_client());
     let send = async |batches| match who.as_str() {
         "ours" => ours::many(&client, batches, one).await,
@@ -154,7 +146,5 @@ pub fn status_kib(name: &str) -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("a system with /proc");
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.split_whitespace().next());
-    number
-        .and_then(|number| number.parse().ok())
-        .expect("a number")
+    number.and_then(|number| number.parse().ok()).expect("a number")
 }

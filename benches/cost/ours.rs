@@ -23,9 +23,7 @@ fn content(customer: &Customer) -> Content {
 }
 
 fn sms(customer: &Customer) -> SmsFallback {
-    SmsFallback::new(customer.sms.as_str())
-        .source("8x8")
-        .encoding(Encoding::Auto)
+    SmsFallback::new(customer.sms.as_str()).source("8x8").encoding(Encoding::Auto)
 }
 
 fn message(
@@ -93,10 +91,7 @@ pub async fn many(client: &Client, batches: usize, one_content: bool) {
         None => personal(customer),
     });
     let run = client.bulk("campaign-7");
-    let mut run = run
-        .concurrency(crate::many::AT_A_TIME)
-        .send(messages)
-        .expect("a run");
+    let mut run = run.concurrency(crate::many::AT_A_TIME).send(messages).expect("a run");
     while let Some(batch) = run.next().await {
         for outcome in batch.messages {
             assert!(matches!(outcome.fate, Fate::Accepted { .. }));

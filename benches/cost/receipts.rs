@@ -19,10 +19,7 @@ const MESSAGES: usize = 1_000_000;
 const STATES: [&str; 3] = ["queued", "sent", "delivered"];
 
 pub fn compare() {
-    println!(
-        "\n{MESSAGES} messages followed, {} receipts each",
-        STATES.len()
-    );
+    println!("\n{MESSAGES} messages followed, {} receipts each", STATES.len());
     println!("            bytes/message  peak bytes/message  ns/receipt  sums, ms");
     for who in ["ours", "baseline"] {
         let output = Command::new(env::current_exe().expect("this program"))
@@ -100,11 +97,7 @@ fn each(mut take: impl FnMut(&[u8])) -> Fed {
             spent += start.elapsed();
         }
     }
-    Fed {
-        held: status_kib("VmRSS:"),
-        peak: status_kib("VmHWM:"),
-        spent,
-    }
+    Fed { held: status_kib("VmRSS:"), peak: status_kib("VmHWM:"), spent }
 }
 
 #[derive(Deserialize)]

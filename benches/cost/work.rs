@@ -108,16 +108,10 @@ async fn skip_request(stream: &mut tokio::net::TcpStream, buffer: &mut [u8]) -> 
             return None;
         }
         filled += read;
-        if let Some(end) = buffer[..filled]
-            .windows(4)
-            .position(|four| four == b"\r\n\r\n")
-        {
+        if let Some(end) = buffer[..filled].windows(4).position(|four| four == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&buffer[..end]).to_ascii_lowercase();
             let (_, length) = head.split_once("content-length:")?;
-            break (
-                end + 4,
-                length.lines().next()?.trim().parse::<usize>().ok()?,
-            );
+            break (end + 4, length.lines().next()?.trim().parse::<usize>().ok()?);
         }
     };
     let mut missing = (head + length).saturating_sub(filled);

@@ -70,10 +70,7 @@ impl Delivery {
     pub fn given_up(packet: &Packet) -> Self {
         let fates = vec![Some(packet.given_up()); packet.len()];
         packet.settle(fates.iter().flatten());
-        Self {
-            fates,
-            ..Self::default()
-        }
+        Self { fates, ..Self::default() }
     }
 
     /// One fate for all messages at these places.
@@ -91,10 +88,7 @@ impl Sizes {
             asked,
             state: Mutex::new(Learned {
                 most: asked,
-                taken: Size {
-                    messages: 0,
-                    bytes: 0,
-                },
+                taken: Size { messages: 0, bytes: 0 },
                 of_message: wire::TYPICAL_MESSAGE,
             }),
         }
@@ -206,10 +200,7 @@ fn is_about_the_account(code: Option<ErrorCode>) -> bool {
 }
 
 fn is_about_the_count(code: Option<ErrorCode>) -> bool {
-    matches!(
-        code,
-        Some(ErrorCode::TooManyMessages | ErrorCode::BulkLimitReached)
-    )
+    matches!(code, Some(ErrorCode::TooManyMessages | ErrorCode::BulkLimitReached))
 }
 
 impl Courier {
@@ -221,19 +212,14 @@ impl Courier {
 
     /// Brings the messages of a packet to their fates, and counts them.
     pub async fn deliver(&self, packet: &Packet) -> Delivery {
-        let mut delivery = Delivery {
-            fates: vec![None; packet.len()],
-            ..Delivery::default()
-        };
+        let mut delivery = Delivery { fates: vec![None; packet.len()], ..Delivery::default() };
         let invalid = invalid(packet);
         if invalid.is_empty() {
             let all: Vec<_> = (0..packet.len()).collect();
-            self.send(packet, &packet.request, &all, &mut delivery)
-                .await;
+            self.send(packet, &packet.request, &all, &mut delivery).await;
         } else {
-            let valid: Vec<_> = (0..packet.len())
-                .filter(|index| !invalid.contains_key(index))
-                .collect();
+            let valid: Vec<_> =
+                (0..packet.len()).filter(|index| !invalid.contains_key(index)).collect();
             if !valid.is_empty() {
                 let request = packet.request_of(&valid);
                 self.send(packet, &request, &valid, &mut delivery).await;
@@ -261,10 +247,7 @@ impl Courier {
             let fate = Fate::NotSent(NotSentReason::NoConnection(error));
             return delivery.all(places, Some(&fate));
         };
-        let size = Size {
-            messages: places.len(),
-            bytes: body.len(),
-        };
+        let size = Size { messages: places.len(), bytes: body.len() };
         if let Err(max) = self.sizes.check(size) {
             // Several messages are sent in two halves.
             let fate = (size.messages == 1).then(|| too_large(size.bytes, max));
@@ -422,7 +405,5 @@ fn invalid(packet: &Packet) -> HashMap<usize, Invalid> {
         problems.entry(place).or_default().push(problem);
     }
     let invalid = problems.into_iter();
-    invalid
-        .map(|(place, problems)| (place, Invalid::new(problems)))
-        .collect()
+    invalid.map(|(place, problems)| (place, Invalid::new(problems))).collect()
 }

@@ -173,13 +173,8 @@ pub enum FateKind {
 
 impl FateKind {
     /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::Accepted,
-        Self::Rejected,
-        Self::Refused,
-        Self::Unknown,
-        Self::NotSent,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Accepted, Self::Rejected, Self::Refused, Self::Unknown, Self::NotSent];
 
     /// The name, as serde writes it.
     pub fn as_str(self) -> &'static str {
@@ -268,9 +263,7 @@ impl fmt::Display for Fate {
                     write!(f, ", code {code}")?;
                 }
                 // The words may have the number in them; `Debug` masks it.
-                reason
-                    .as_ref()
-                    .map_or(Ok(()), |reason| write!(f, ": {reason:?}"))
+                reason.as_ref().map_or(Ok(()), |reason| write!(f, ": {reason:?}"))
             }
             Self::Refused(error) => write!(f, "refused with its batch: {error}"),
             Self::Unknown(reason) => write!(f, "unknown: {reason}"),
@@ -316,13 +309,8 @@ impl fmt::Display for Stop {
             Self::Refused(error) => write!(f, "whatever is sent is refused: {error}"),
             Self::GaveUp(error) => write!(f, "gave up: {error}"),
             Self::Unanswered { batches, error } => {
-                write!(
-                    f,
-                    "{batches} batches in a row without an answer that settles anything"
-                )?;
-                error
-                    .as_ref()
-                    .map_or(Ok(()), |error| write!(f, ": {error}"))
+                write!(f, "{batches} batches in a row without an answer that settles anything")?;
+                error.as_ref().map_or(Ok(()), |error| write!(f, ": {error}"))
             }
             Self::BadItem { position } => write!(f, "item {position} of the input is bad"),
             Self::InputPanicked { position } => {

@@ -130,11 +130,7 @@ impl Pacer {
                 peak: ceiling.unwrap_or(0.0),
                 cut: None,
                 changed: start,
-                measured: Measured {
-                    since: start,
-                    count: 0.0,
-                    last: 0.0,
-                },
+                measured: Measured { since: start, count: 0.0, last: 0.0 },
             }),
         }
     }
@@ -205,11 +201,7 @@ impl Pacer {
         if full || now.saturating_duration_since(state.changed) < Self::GROWS_EVERY {
             return;
         }
-        let least = if self.ceiling.is_none() {
-            Self::LEAST_STEP
-        } else {
-            0.0
-        };
+        let least = if self.ceiling.is_none() { Self::LEAST_STEP } else { 0.0 };
         let step = (state.peak / Self::STEPS).max(least);
         let rate = (rate + step).min(self.ceiling.unwrap_or(f64::INFINITY));
         self.change(&mut state, rate, now);

@@ -36,13 +36,9 @@ impl Packet {
 
     /// A request with some of its messages.
     pub fn request_of(&self, places: &[usize]) -> BatchRequest {
-        let messages = places
-            .iter()
-            .map(|place| self.request.messages[*place].clone());
+        let messages = places.iter().map(|place| self.request.messages[*place].clone());
         let mut request = BatchRequest::required(messages.collect());
-        request
-            .client_batch_id
-            .clone_from(&self.request.client_batch_id);
+        request.client_batch_id.clone_from(&self.request.client_batch_id);
         request.include_messages_in_response = self.request.include_messages_in_response;
         request
     }
@@ -59,15 +55,13 @@ impl Packet {
 
     /// From here on its messages may have been sent, or no longer.
     pub fn set_on_the_wire(&self, may_have_been_sent: bool) {
-        self.on_the_wire
-            .store(may_have_been_sent, Ordering::Release);
+        self.on_the_wire.store(may_have_been_sent, Ordering::Release);
     }
 
     /// Counts the fates of some of its messages.
     pub fn settle<'a>(&self, fates: impl IntoIterator<Item = &'a Fate>) {
         let mut settled = 0;
-        self.progress
-            .settle(fates.into_iter().inspect(|_| settled += 1));
+        self.progress.settle(fates.into_iter().inspect(|_| settled += 1));
         self.unsettled.fetch_sub(settled, Ordering::AcqRel);
     }
 

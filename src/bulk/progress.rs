@@ -107,16 +107,8 @@ impl Summary {
 /// One line: the messages by fate, and what ended the run.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts {
-            taken,
-            accepted,
-            rejected,
-            refused,
-            unknown,
-            not_sent,
-            bad_items,
-            requests,
-        } = self.counts;
+        let Counts { taken, accepted, rejected, refused, unknown, not_sent, bad_items, requests } =
+            self.counts;
         write!(
             f,
             "{taken} messages taken: {accepted} accepted, {rejected} rejected, {refused} refused, \
@@ -139,10 +131,7 @@ impl fmt::Display for Summary {
 
 impl Progress {
     pub(super) fn start() -> Self {
-        Self(Arc::new(Inner {
-            started: Instant::now(),
-            state: Mutex::default(),
-        }))
+        Self(Arc::new(Inner { started: Instant::now(), state: Mutex::default() }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

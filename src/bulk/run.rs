@@ -222,9 +222,8 @@ impl Run<'_> {
     /// Ready when the messages that are not enough for a batch have waited long enough.
     fn wait_for_more(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let max_wait = self.settings.max_wait;
-        let sleep = self
-            .filling_since
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(max_wait)));
+        let sleep =
+            self.filling_since.get_or_insert_with(|| Box::pin(tokio::time::sleep(max_wait)));
         sleep.as_mut().poll(cx)
     }
 
@@ -248,11 +247,7 @@ impl Run<'_> {
         let mut open = Vec::new();
         for ((position, message), fate) in Packet::into_messages(packet).zip(delivery.fates) {
             match fate {
-                Some(fate) => messages.push(MessageOutcome {
-                    position,
-                    message,
-                    fate,
-                }),
+                Some(fate) => messages.push(MessageOutcome { position, message, fate }),
                 None => open.push((position, message)),
             }
         }
@@ -273,11 +268,7 @@ impl Run<'_> {
         let half = open.len().div_ceil(2);
         let (mut first, mut second) = (self.packet(), self.packet());
         for (index, (position, message)) in open.into_iter().enumerate() {
-            let packet = if index < half {
-                &mut first
-            } else {
-                &mut second
-            };
+            let packet = if index < half { &mut first } else { &mut second };
             packet.push(position, message);
         }
         for half in [second, first] {
@@ -296,10 +287,7 @@ impl Run<'_> {
     }
 
     fn only_bad_items(&mut self) -> BatchOutcome {
-        BatchOutcome {
-            bad_items: std::mem::take(&mut self.bad_items),
-            ..BatchOutcome::default()
-        }
+        BatchOutcome { bad_items: std::mem::take(&mut self.bad_items), ..BatchOutcome::default() }
     }
 
     /// Of a run that was stopped: messages that were taken and will not be sent.

@@ -322,9 +322,7 @@ impl SandboxBuilder {
     /// Outside a tokio runtime.
     pub async fn start(self) -> std::io::Result<Sandbox> {
         let settings = self.settings;
-        let outbox = self
-            .receipts
-            .open(&settings.sub_account_id, settings.kept)?;
+        let outbox = self.receipts.open(&settings.sub_account_id, settings.kept)?;
         let outbox = Arc::new(outbox);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -338,12 +336,7 @@ impl SandboxBuilder {
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(listener, Arc::clone(&state)));
         tasks.spawn(outbox.run(asked));
-        Ok(Sandbox {
-            address,
-            state,
-            moves,
-            _tasks: tasks,
-        })
+        Ok(Sandbox { address, state, moves, _tasks: tasks })
     }
 }
 
@@ -463,9 +456,7 @@ impl Sandbox {
 
 impl fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sandbox")
-            .field("address", &self.address)
-            .finish_non_exhaustive()
+        f.debug_struct("Sandbox").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -511,10 +502,9 @@ async fn answer(request: Request<Incoming>, state: &State) -> Result<Response<Bo
     let (head, body) = request.into_parts();
     let body = match Limited::new(body, BODY_LIMIT).collect().await {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(Failure::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            ErrorCode::BulkLimitReached,
-        )),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::BulkLimitReached))
+        }
         Err(_) => return Err(HangUp),
     };
     let (number, next) = {
@@ -554,11 +544,7 @@ async fn answer(request: Request<Incoming>, state: &State) -> Result<Response<Bo
             let status = StatusCode::INTERNAL_SERVER_ERROR;
             Ok(Failure::new(status, ErrorCode::InternalError).into_response())
         }
-        Answer::AcceptAndAnswer {
-            status,
-            headers,
-            body,
-        } => {
+        Answer::AcceptAndAnswer { status, headers, body } => {
             judge(as_it_is);
             Ok(exactly(status, headers, body))
         }
@@ -571,11 +557,7 @@ async fn answer(request: Request<Incoming>, state: &State) -> Result<Response<Bo
             Ok(response)
         }
         Answer::Error { status, code } => Ok(Failure::new(status, code).into_response()),
-        Answer::Exactly {
-            status,
-            headers,
-            body,
-        } => Ok(exactly(status, headers, body)),
+        Answer::Exactly { status, headers, body } => Ok(exactly(status, headers, body)),
     }
 }
 
@@ -693,9 +675,7 @@ impl State {
     /// How a request is answered for which no answer was given.
     fn answer(&self, number: u64) -> Answer {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        answers
-            .as_mut()
-            .map_or(Answer::Contract, |answers| answers(number))
+        answers.as_mut().map_or(Answer::Contract, |answers| answers(number))
     }
 
     /// Judges a request by the contract, and records what it accepts: the answer to it.
@@ -711,15 +691,8 @@ impl State {
             return Err(Failure::new(StatusCode::NOT_FOUND, ErrorCode::NotFound));
         };
         let key = format!("Bearer {}", self.settings.api_key);
-        if head
-            .headers
-            .get(AUTHORIZATION)
-            .is_none_or(|given| given != key.as_str())
-        {
-            return Err(Failure::new(
-                StatusCode::UNAUTHORIZED,
-                ErrorCode::Unauthorized,
-            ));
+        if head.headers.get(AUTHORIZATION).is_none_or(|given| given != key.as_str()) {
+            return Err(Failure::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized));
         }
         let bad_request = |code| Failure::new(StatusCode::BAD_REQUEST, code);
         if sub_account != self.settings.sub_account_id {
@@ -739,10 +712,7 @@ impl State {
         if batch_reference.is_some_and(|id| id.chars().count() > MAX_CLIENT_BATCH_ID_CHARS) {
             return Err(bad_request(ErrorCode::ClientBatchIdTooLong));
         }
-        let judged: Vec<_> = messages
-            .iter()
-            .map(|message| self.judge_message(message))
-            .collect();
+        let judged: Vec<_> = messages.iter().map(|message| self.judge_message(message)).collect();
         let accepted = judged.iter().filter(|verdict| verdict.is_ok()).count();
         let rejected = judged.len() - accepted;
         let (batch_id, results) = self.record_batch(batch_reference, messages, judged);
@@ -795,12 +765,7 @@ impl State {
         if !approved {
             return reject(ErrorCode::TemplateNotFound);
         }
-        match self
-            .settings
-            .judge
-            .as_ref()
-            .and_then(|judge| judge(&message))
-        {
+        match self.settings.judge.as_ref().and_then(|judge| judge(&message)) {
             Some(rejection) => Err(rejection),
             None => Ok(message),
         }

@@ -87,11 +87,7 @@ impl Change {
             state: receipt.state().clone(),
             detail: receipt.detail().cloned(),
             timestamp: receipt.timestamp().map(in_utc),
-            channel: receipt
-                .payload
-                .channel
-                .clone()
-                .filter(|_| !receipt.is_lon()),
+            channel: receipt.payload.channel.clone().filter(|_| !receipt.is_lon()),
             code: receipt.error_code().map(Code::Receipt),
             reason: receipt.reason().map(Into::into),
         }

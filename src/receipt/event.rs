@@ -136,10 +136,7 @@ impl Event {
 
     fn read(body: &[u8]) -> Result<Self, EventProblem> {
         if body.len() > MAX_EVENT_BYTES {
-            return Err(EventProblem::TooLarge {
-                found: body.len(),
-                max: MAX_EVENT_BYTES,
-            });
+            return Err(EventProblem::TooLarge { found: body.len(), max: MAX_EVENT_BYTES });
         }
         // RFC 8259 lets a reader pass over a mark of the encoding.
         let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
@@ -164,20 +161,12 @@ impl Event {
             event_type: text(&value, "eventType").map(Into::into),
             body: Bytes::copy_from_slice(body),
         };
-        Ok(if is_old_format(&value) {
-            Self::OldFormat(event)
-        } else {
-            Self::Other(event)
-        })
+        Ok(if is_old_format(&value) { Self::OldFormat(event) } else { Self::Other(event) })
     }
 
     fn of_receipt(receipt: DeliveryReceipt) -> Self {
         let receipt = Box::new(receipt);
-        if receipt.is_lon() {
-            Self::Receipt(receipt)
-        } else {
-            Self::OtherChannel(receipt)
-        }
+        if receipt.is_lon() { Self::Receipt(receipt) } else { Self::OtherChannel(receipt) }
     }
 
     /// The receipt, of whichever channel.
@@ -354,10 +343,7 @@ impl fmt::Display for Event {
             Self::Receipt(lon) => format!("delivery receipt: {}", summary(lon)),
             Self::OtherChannel(other) => match &other.payload.channel {
                 Some(channel) => {
-                    format!(
-                        "delivery receipt of channel {channel:?}: {}",
-                        summary(other)
-                    )
+                    format!("delivery receipt of channel {channel:?}: {}", summary(other))
                 }
                 None => format!("delivery receipt without a channel: {}", summary(other)),
             },
@@ -387,9 +373,7 @@ fn summary(receipt: &DeliveryReceipt) -> String {
     let id = receipt.client_message_id().map(ReceivedText::from);
     let id = id.map_or_else(String::new, |id| format!(" (clientMessageId {id:?})"));
     let code = receipt.error_code().map(|code| code.to_string());
-    let code = code.map_or_else(String::new, |code| {
-        format!(", receipt code {}", Masked(&code))
-    });
+    let code = code.map_or_else(String::new, |code| format!(", receipt code {}", Masked(&code)));
     // A line break in an id would begin another line of the log.
     let umid = umid.escape_debug();
     format!("{umid}{id} is {:?}{code}", receipt.state())

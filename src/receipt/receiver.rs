@@ -278,8 +278,7 @@ impl Inner {
             Ok(old @ Event::OldFormat(_)) => tracing::warn!("{old}"),
             _ => {}
         }
-        self.hand_on(Posted { body, event }, begin_by, deadline)
-            .await
+        self.hand_on(Posted { body, event }, begin_by, deadline).await
     }
 
     /// Hands an event to the function, and waits for it as long as there is time.

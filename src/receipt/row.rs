@@ -38,22 +38,14 @@ pub(super) enum Umid {
 
 impl Row {
     pub(super) fn new(umid: Umid, client_message_id: &str) -> Self {
-        Self {
-            umid,
-            client_message_id: client_message_id.into(),
-            ..Self::default()
-        }
+        Self { umid, client_message_id: client_message_id.into(), ..Self::default() }
     }
 
     /// How far it has come by what was told of it alone. That one send was rejected settles nothing
     /// where another may have been made.
     pub(super) fn stage(&self) -> Stage {
         let counts = |stage: &Stage| !(self.may_be_taken && *stage == Stage::Rejected);
-        self.changes
-            .stages()
-            .filter(counts)
-            .max()
-            .unwrap_or_default()
+        self.changes.stages().filter(counts).max().unwrap_or_default()
     }
 
     /// Whether it is what the platform gave a umid to, and no receipt of another channel.
@@ -94,9 +86,7 @@ fn uuid(text: &str) -> Option<[u8; 16]> {
         return None;
     }
     let digits = text.replace('-', "");
-    u128::from_str_radix(&digits, 16)
-        .ok()
-        .map(u128::to_be_bytes)
+    u128::from_str_radix(&digits, 16).ok().map(u128::to_be_bytes)
 }
 
 impl Serialize for Umid {
@@ -119,13 +109,8 @@ impl fmt::Display for Umid {
             Self::Uuid(bytes) => {
                 let digits = format!("{:032x}", u128::from_be_bytes(*bytes));
                 let group = |from: usize, to: usize| &digits[from..to];
-                let groups = [
-                    group(0, 8),
-                    group(8, 12),
-                    group(12, 16),
-                    group(16, 20),
-                    group(20, 32),
-                ];
+                let groups =
+                    [group(0, 8), group(8, 12), group(12, 16), group(16, 20), group(20, 32)];
                 f.write_str(&groups.join("-"))
             }
         }

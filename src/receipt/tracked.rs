@@ -62,9 +62,7 @@ impl<'a> TrackedMessage<'a> {
     pub fn current(&self) -> Option<Change> {
         let stage = self.stage();
         let shown = self.history().into_iter();
-        shown
-            .filter(|it| it.stage() == stage)
-            .max_by(Change::in_time)
+        shown.filter(|it| it.stage() == stage).max_by(Change::in_time)
     }
 
     /// Everything that was told of it, each change once, the oldest first by the platform's clock.

@@ -271,9 +271,7 @@ impl MessageTracker {
         let is_new = self.note(
             Some(receipt.umid()),
             receipt.client_message_id(),
-            By::Receipt {
-                is_lon: receipt.is_lon(),
-            },
+            By::Receipt { is_lon: receipt.is_lon() },
             Some(Change::of_receipt(receipt)),
         );
         let to = self.stage_by(receipt);
@@ -300,8 +298,7 @@ impl MessageTracker {
     /// The messages with a clientMessageId: several where it was sent several times. What to send
     /// again is decided by [all of them](Self#what-is-sent-again).
     pub fn with_client_message_id(&self, id: &str) -> impl Iterator<Item = TrackedMessage<'_>> {
-        self.rows_with_client_id(id)
-            .filter_map(|row| self.message(row))
+        self.rows_with_client_id(id).filter_map(|row| self.message(row))
     }
 
     /// Every message, in no order that means anything.
@@ -397,8 +394,7 @@ impl MessageTracker {
         if self.rows[place].umid != Umid::NotKnown {
             let (rows, hasher) = (&self.rows, &self.hasher);
             let hash = |place: &u32| rows[index(*place)].umid.hash(hasher);
-            self.by_umid
-                .insert_unique(hash(&number(place)), number(place), hash);
+            self.by_umid.insert_unique(hash(&number(place)), number(place), hash);
         }
         self.insert_client_id(place);
         place
@@ -410,16 +406,13 @@ impl MessageTracker {
         }
         let (rows, hasher) = (&self.rows, &self.hasher);
         let hash = |place: &u32| hasher.hash_one(rows[index(*place)].client_message_id.as_str());
-        self.by_client_id
-            .insert_unique(hash(&number(place)), number(place), hash);
+        self.by_client_id.insert_unique(hash(&number(place)), number(place), hash);
     }
 
     fn remove_client_id(&mut self, place: usize) {
         let id = self.rows[place].client_message_id.as_str();
         let hash = self.hasher.hash_one(id);
-        let entry = self
-            .by_client_id
-            .find_entry(hash, |other| index(*other) == place);
+        let entry = self.by_client_id.find_entry(hash, |other| index(*other) == place);
         if let Ok(entry) = entry {
             entry.remove();
         }
@@ -438,15 +431,11 @@ impl MessageTracker {
     }
 
     pub(super) fn rows_with_client_id(&self, id: &str) -> impl Iterator<Item = &Row> {
-        self.places_with_client_id(id)
-            .map(|place| &self.rows[place])
+        self.places_with_client_id(id).map(|place| &self.rows[place])
     }
 
     pub(super) fn namesakes_of<'a>(&'a self, row: &'a Row) -> Namesakes<'a> {
-        Namesakes {
-            tracker: self,
-            client_message_id: &row.client_message_id,
-        }
+        Namesakes { tracker: self, client_message_id: &row.client_message_id }
     }
 
     /// The message that a row stands for, where it stands for one.
@@ -507,8 +496,6 @@ impl<'de> Deserialize<'de> for MessageTracker {
 
 impl fmt::Debug for MessageTracker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MessageTracker")
-            .field("rows", &self.rows.len())
-            .finish_non_exhaustive()
+        f.debug_struct("MessageTracker").field("rows", &self.rows.len()).finish_non_exhaustive()
     }
 }

@@ -81,9 +81,7 @@ impl Webhook {
     /// A webhook that takes what anyone posts: where something in front of it judges, such as a
     /// gateway that checks the platform's OAuth token.
     pub fn open_to_anyone() -> Self {
-        Self {
-            authorizations: Vec::new(),
-        }
+        Self { authorizations: Vec::new() }
     }
 
     /// Takes what comes with this value too, while the one is replaced by the other. What was open

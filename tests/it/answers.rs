@@ -42,10 +42,7 @@ fn null_and_missing_are_the_same() {
     assert_eq!(coded(0, "").verdict(), Verdict::Accepted);
     assert_eq!(coded(0, "").error_code(), None);
     assert_eq!(coded(3038, "").verdict(), Verdict::Unclear);
-    assert_eq!(
-        coded(3038, " ").reason(),
-        ErrorCode::TemplateNotFound.reason()
-    );
+    assert_eq!(coded(3038, " ").reason(), ErrorCode::TemplateNotFound.reason());
     for result in results.results() {
         assert_eq!(result.verdict(), Verdict::Unclear);
         assert_eq!((result.error_code(), result.reason()), (None, None));
@@ -87,11 +84,7 @@ fn odd_values_decode_and_keep_their_text() {
     // Ids and texts of other JSON types are kept as their text.
     let other = read(json!({"batchId": 5, "messages": [{"user": {"msisdn": 6_591_234_567_u64}}]}));
     assert_eq!(other.batch_id.as_deref(), Some("5"));
-    for (odd, kept) in [
-        (json!(-5), "-5"),
-        (json!(1.5), "1.5"),
-        (json!(true), "true"),
-    ] {
+    for (odd, kept) in [(json!(-5), "-5"), (json!(1.5), "1.5"), (json!(true), "true")] {
         let response = read(json!({ "batchId": odd }));
         assert_eq!(response.batch_id.as_deref(), Some(kept));
     }
@@ -104,24 +97,16 @@ fn odd_values_decode_and_keep_their_text() {
 fn known_words_and_codes_round_trip() {
     for state in MessageState::KNOWN {
         assert_eq!(MessageState::from(state.as_str()), *state);
-        assert!(!matches!(
-            MessageState::from(state.as_str()),
-            MessageState::Other(_)
-        ));
+        assert!(!matches!(MessageState::from(state.as_str()), MessageState::Other(_)));
     }
     let codes: Vec<_> = ErrorCode::KNOWN.iter().map(|code| code.value()).collect();
-    let listed = [
-        429, 1014, 1100, 1200, 1201, 1300, 1400, 2000, 2001, 2002, 2003, 3060,
-    ];
+    let listed = [429, 1014, 1100, 1200, 1201, 1300, 1400, 2000, 2001, 2002, 2003, 3060];
     let listed = listed.into_iter().chain(1000..=1012).chain(3001..=3053);
     let mut listed: Vec<i64> = listed.collect();
     listed.sort_unstable();
     assert_eq!(codes, listed);
     for code in ErrorCode::KNOWN {
-        assert!(!matches!(
-            ErrorCode::from(code.value()),
-            ErrorCode::Other(_)
-        ));
+        assert!(!matches!(ErrorCode::from(code.value()), ErrorCode::Other(_)));
         assert!(code.reason().is_some_and(|reason| reason.ends_with('.')));
     }
     assert_eq!(ErrorCode::from(3038), ErrorCode::TemplateNotFound);
@@ -158,26 +143,13 @@ fn timestamps_of_every_published_shape() {
     let at = |seconds, nanos| SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos);
     for (text, moment) in [
         ("2020-06-17T04:17:21.06Z", at(1_592_367_441, 60_000_000)),
-        (
-            "2017-04-19T02:31:19.4297387+00:00",
-            at(1_492_569_079, 429_738_700),
-        ),
+        ("2017-04-19T02:31:19.4297387+00:00", at(1_492_569_079, 429_738_700)),
         ("2020-01-04T08:19:45Z", at(1_578_125_985, 0)),
         ("2020-01-04T08:19:45", at(1_578_125_985, 0)),
-        (
-            "1969-12-31T23:59:58.5Z",
-            SystemTime::UNIX_EPOCH - Duration::from_millis(1500),
-        ),
-        (
-            "2020-01-04T16:19:45.5+08:00",
-            at(1_578_125_985, 500_000_000),
-        ),
+        ("1969-12-31T23:59:58.5Z", SystemTime::UNIX_EPOCH - Duration::from_millis(1500)),
+        ("2020-01-04T16:19:45.5+08:00", at(1_578_125_985, 500_000_000)),
     ] {
-        assert_eq!(
-            Timestamp::from(text).to_system_time(),
-            Some(moment),
-            "{text}"
-        );
+        assert_eq!(Timestamp::from(text).to_system_time(), Some(moment), "{text}");
     }
 }
 
@@ -199,13 +171,7 @@ fn entries_are_paired_by_id_and_by_nothing_else() {
     let verdicts: Vec<_> = report
         .outcomes()
         .iter()
-        .map(|outcome| {
-            (
-                outcome.index,
-                outcome.verdict,
-                outcome.umid().map(OpaqueId::as_str),
-            )
-        })
+        .map(|outcome| (outcome.index, outcome.verdict, outcome.umid().map(OpaqueId::as_str)))
         .collect();
     assert_eq!(
         verdicts,
@@ -222,14 +188,8 @@ fn entries_are_paired_by_id_and_by_nothing_else() {
     assert_eq!(
         report.disagreements(),
         [
-            Disagreement::Sent {
-                counted: 3,
-                sent: 4
-            },
-            Disagreement::Accepted {
-                counted: 2,
-                listed: 4
-            },
+            Disagreement::Sent { counted: 3, sent: 4 },
+            Disagreement::Accepted { counted: 2, listed: 4 },
         ]
     );
     assert!(!report.all_accepted());
@@ -250,14 +210,8 @@ fn a_repeated_entry_settles_nothing() {
     assert_eq!(
         report.disagreements(),
         [
-            Disagreement::Rejected {
-                counted: 0,
-                listed: 1
-            },
-            Disagreement::Repeated {
-                message: 0,
-                times: 2
-            },
+            Disagreement::Rejected { counted: 0, listed: 1 },
+            Disagreement::Repeated { message: 0, times: 2 },
         ]
     );
 }
@@ -286,11 +240,7 @@ fn all_accepted_means_every_message_that_was_sent() {
     assert!(fewer.all_accepted() && !fewer.report(&batch).all_accepted());
     let more = counts(3, 0, both.clone());
     assert!(more.all_accepted() && !more.report(&batch).all_accepted());
-    let stray = json!([
-        entry("a", "queued"),
-        entry("b", "sent"),
-        entry("z", "unknown")
-    ]);
+    let stray = json!([entry("a", "queued"), entry("b", "sent"), entry("z", "unknown")]);
     let stray = counts(2, 0, stray);
     assert!(stray.report(&batch).disagreements().is_empty());
     assert!(!stray.report(&batch).all_accepted());
@@ -300,10 +250,7 @@ fn all_accepted_means_every_message_that_was_sent() {
     let huge = counts(i64::MAX, i64::MAX, Value::Null);
     assert_eq!(
         huge.report(&batch).disagreements(),
-        [Disagreement::Sent {
-            counted: i64::MAX,
-            sent: 2
-        }]
+        [Disagreement::Sent { counted: i64::MAX, sent: 2 }]
     );
 }
 
@@ -321,8 +268,5 @@ fn numbers_that_come_back_are_masked_in_debug() {
     let batch = batch(&["a"]);
     let debug = format!("{:?}", response.report(&batch));
     assert_no_secrets(&debug);
-    assert_eq!(
-        response.results()[0].reason(),
-        Some("No route to +65 9123 4567")
-    );
+    assert_eq!(response.results()[0].reason(), Some("No route to +65 9123 4567"));
 }

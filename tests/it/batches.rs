@@ -21,10 +21,7 @@ fn lines(error: &Invalid) -> Vec<String> {
 fn sorted(error: &Invalid) -> Vec<String> {
     let places = |problem: &lon_batch::Problem| (problem.message(), problem.to_string());
     let mut problems: Vec<_> = error.problems().iter().map(places).collect();
-    assert!(
-        problems.is_sorted_by_key(|(message, _)| *message),
-        "by message"
-    );
+    assert!(problems.is_sorted_by_key(|(message, _)| *message), "by message");
     problems.sort();
     problems.into_iter().map(|(_, line)| line).collect()
 }
@@ -41,15 +38,9 @@ fn the_number_of_messages() {
     assert_eq!(MAX_MESSAGES_PER_BATCH, 1000);
     assert_eq!(many(1).unwrap().len(), 1);
     assert_eq!(many(1000).unwrap().len(), 1000);
-    assert_eq!(
-        lines(&many(0).unwrap_err()),
-        ["messages: 0 entries, at least 1 and at most 1000"]
-    );
+    assert_eq!(lines(&many(0).unwrap_err()), ["messages: 0 entries, at least 1 and at most 1000"]);
     let error = many(1001).unwrap_err();
-    assert_eq!(
-        lines(&error),
-        ["messages: 1001 entries, at least 1 and at most 1000"]
-    );
+    assert_eq!(lines(&error), ["messages: 1001 entries, at least 1 and at most 1000"]);
     let (found, min, max) = (1001, 1, 1000);
     assert_eq!(error.problems()[0].rule, Rule::Count { found, min, max });
     assert_eq!(error.problems()[0].message(), None);
@@ -65,28 +56,17 @@ fn lengths_are_counted_in_characters() {
         ["messages[0].clientMessageId: 51 characters, at most 50"]
     );
     let source = |length: usize| SmsFallback::new("Hi").source("字".repeat(length));
-    assert!(
-        Batch::builder()
-            .message(message("a").sms_fallback(source(16)))
-            .build()
-            .is_ok()
-    );
+    assert!(Batch::builder().message(message("a").sms_fallback(source(16))).build().is_ok());
     assert_eq!(
         refused(message("a").sms_fallback(source(17))),
         ["messages[0].smsFallback.source: 17 characters, at most 16"]
     );
     let batch = |length: usize| {
         let id = "b".repeat(length);
-        Batch::builder()
-            .client_batch_id(id)
-            .message(message("a"))
-            .build()
+        Batch::builder().client_batch_id(id).message(message("a")).build()
     };
     assert!(batch(100).is_ok());
-    assert_eq!(
-        lines(&batch(101).unwrap_err()),
-        ["clientBatchId: 101 characters, at most 100"]
-    );
+    assert_eq!(lines(&batch(101).unwrap_err()), ["clientBatchId: 101 characters, at most 100"]);
 }
 
 #[test]
@@ -147,9 +127,7 @@ fn urls_are_absolute_http_urls() {
             [format!("messages[0].dlrCallbackUrl: {rule}")],
             "{url:?}"
         );
-        let content = Content::new("Hello")
-            .action("One", "https://example.com")
-            .action("Two", url);
+        let content = Content::new("Hello").action("One", "https://example.com").action("Two", url);
         assert_eq!(
             refused(Message::new(msisdn(), content)),
             [format!("messages[0].content.actions[1].url: {rule}")],
@@ -169,10 +147,7 @@ fn what_no_schema_can_say() {
         Content::default().emphasis("", ""),
         Content::default().item("", "").item("", ""),
         Content::default().icon(Icon::from("")),
-        Content {
-            actions: vec![Action::default()],
-            ..Content::default()
-        },
+        Content { actions: vec![Action::default()], ..Content::default() },
     ];
     for content in blank {
         assert_eq!(
@@ -202,13 +177,7 @@ fn what_no_schema_can_say() {
     );
     // Any number of messages may have none.
     let message = Message::new(msisdn(), Content::new("Hello"));
-    assert!(
-        Batch::builder()
-            .message(message.clone())
-            .message(message)
-            .build()
-            .is_ok()
-    );
+    assert!(Batch::builder().message(message.clone()).message(message).build().is_ok());
 }
 
 #[test]
@@ -241,11 +210,7 @@ fn every_problem_of_every_message_is_told_in_order() {
         ]
     );
     assert_eq!(error.problems()[9].message(), Some(2));
-    assert!(
-        error
-            .to_string()
-            .starts_with("nothing was sent, 10 problems:\n  clientBatchId: ")
-    );
+    assert!(error.to_string().starts_with("nothing was sent, 10 problems:\n  clientBatchId: "));
 }
 
 #[test]
@@ -267,41 +232,26 @@ fn a_shared_content_is_checked_wherever_it_stands() {
         .messages(contents.map(|content| Message::new(msisdn(), content)))
         .build()
         .unwrap_err();
-    let places: Vec<_> = error
-        .problems()
-        .iter()
-        .map(|problem| problem.path.as_str())
-        .collect();
+    let places: Vec<_> = error.problems().iter().map(|problem| problem.path.as_str()).collect();
     assert_eq!(
         places,
-        [
-            "messages[1].content.actions[0].url",
-            "messages[3].content.actions[0].url"
-        ]
+        ["messages[1].content.actions[0].url", "messages[3].content.actions[0].url"]
     );
 }
 
 #[test]
 fn a_batch_reads_back_from_what_it_writes() {
-    let content = Content::new("Hello")
-        .item("A", "B")
-        .action("Go", "https://example.com");
+    let content = Content::new("Hello").item("A", "B").action("Go", "https://example.com");
     let batch = Batch::builder()
         .client_batch_id("b")
-        .message(Message::new(
-            Recipient::national("0912345678", "tw").unwrap(),
-            content,
-        ))
+        .message(Message::new(Recipient::national("0912345678", "tw").unwrap(), content))
         .message(message("a").sms_fallback(SmsFallback::new("Hi").source("Me")))
         .build()
         .unwrap();
     let json = serde_json::to_vec(&batch).unwrap();
     assert_eq!(Batch::from_json(&json).unwrap(), batch);
     assert_eq!(serde_json::from_slice::<Batch>(&json).unwrap(), batch);
-    assert_eq!(
-        Batch::try_from(batch.clone().into_request()).unwrap(),
-        batch
-    );
+    assert_eq!(Batch::try_from(batch.clone().into_request()).unwrap(), batch);
 }
 
 #[test]
@@ -371,9 +321,7 @@ fn reading_tells_every_problem_with_its_place() {
         ]
     );
     // In any other format the same problems are in the format's own error.
-    let error = serde_json::from_value::<Batch>(json)
-        .unwrap_err()
-        .to_string();
+    let error = serde_json::from_value::<Batch>(json).unwrap_err().to_string();
     assert!(error.contains("messages[4].user: is missing"), "{error}");
     assert_no_secrets(&error);
 }
@@ -385,20 +333,10 @@ fn reading_what_is_no_batch() {
         ("{\n  \"messages\": [}", "not JSON, line 2, column 16"),
         ("[]", "a list where an object is due"),
         ("{}", "messages: is missing"),
-        (
-            r#"{"messages": {}}"#,
-            "messages: an object where a list is due",
-        ),
-        (
-            r#"{"messages": []}"#,
-            "messages: 0 entries, at least 1 and at most 1000",
-        ),
+        (r#"{"messages": {}}"#, "messages: an object where a list is due"),
+        (r#"{"messages": []}"#, "messages: 0 entries, at least 1 and at most 1000"),
     ] {
-        assert_eq!(
-            lines(&Batch::from_json(json.as_bytes()).unwrap_err()),
-            [problem],
-            "{json}"
-        );
+        assert_eq!(lines(&Batch::from_json(json.as_bytes()).unwrap_err()), [problem], "{json}");
     }
 }
 
@@ -411,28 +349,19 @@ fn a_request_made_by_hand_is_checked_the_same() {
             msisdn(),
             Content {
                 emphasis,
-                actions: vec![Action {
-                    title: None,
-                    url: Some("nowhere".into()),
-                }],
+                actions: vec![Action { title: None, url: Some("nowhere".into()) }],
                 ..Content::default()
             },
         )],
     };
     let error = Batch::try_from(request(Some(Emphasis::default()))).unwrap_err();
-    assert_eq!(
-        error.problems()[0].path,
-        "messages[0].content.actions[0].url"
-    );
+    assert_eq!(error.problems()[0].path, "messages[0].content.actions[0].url");
 }
 
 #[test]
 fn debug_tells_no_messages() {
     let batch = Batch::builder().message(message("a")).build().unwrap();
-    assert_eq!(
-        format!("{batch:?}"),
-        "Batch { client_batch_id: None, messages: 1, .. }"
-    );
+    assert_eq!(format!("{batch:?}"), "Batch { client_batch_id: None, messages: 1, .. }");
     assert_no_secrets(&format!("{:?}", batch.request()));
     assert_no_secrets(&format!("{:?}", Batch::builder().message(message("a"))));
 }
@@ -441,9 +370,7 @@ fn debug_tells_no_messages() {
 fn hints_are_told_and_do_not_refuse() {
     let mut content = Content::new("x".repeat(400)).greeting("y".repeat(101));
     for index in 0..16 {
-        content = content
-            .item("", "")
-            .action("Go", format!("https://example.com/{index}"));
+        content = content.item("", "").action("Go", format!("https://example.com/{index}"));
     }
     let content = content.icon(Icon::from("calenderCheck"));
     let hello = Content::new("Hello");
@@ -457,17 +384,11 @@ fn hints_are_told_and_do_not_refuse() {
         .message(message("+8109012345678", hello.clone()))
         .message(message("+6591234567", hello.clone()))
         .message(message("+66812345678", content))
-        .message(Message::new(
-            Recipient::national("0912345678", "TW").unwrap(),
-            hello,
-        ))
+        .message(Message::new(Recipient::national("0912345678", "TW").unwrap(), hello))
         .build()
         .unwrap();
     let hints = batch.hints();
-    let kinds: Vec<_> = hints
-        .iter()
-        .map(|hint| (hint.message, hint.kind.clone()))
-        .collect();
+    let kinds: Vec<_> = hints.iter().map(|hint| (hint.message, hint.kind.clone())).collect();
     assert_eq!(
         kinds,
         [
@@ -520,20 +441,12 @@ fn a_member_that_stands_twice_is_refused() {
     let twice = "a member stands twice in one object, line 1, column ";
     for json in [
         format!(r#"{{"messages": [{message}], "messages": [{message}]}}"#),
-        format!(
-            r#"{{"messages": [{}]}}"#,
-            message.replace("}}", "}, \"content\": {}}")
-        ),
+        format!(r#"{{"messages": [{}]}}"#, message.replace("}}", "}, \"content\": {}}")),
     ] {
         let error = Batch::from_json(json.as_bytes()).unwrap_err();
         assert!(lines(&error)[0].starts_with(twice), "{error}");
-        let error = serde_json::from_str::<Batch>(&json)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.starts_with("a member stands twice in one object"),
-            "{error}"
-        );
+        let error = serde_json::from_str::<Batch>(&json).unwrap_err().to_string();
+        assert!(error.starts_with("a member stands twice in one object"), "{error}");
     }
 }
 

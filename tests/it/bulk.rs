@@ -25,9 +25,7 @@ use crate::support::{KEY, NUMBER, assert_no_secrets, client_of, msisdn};
 
 /// Patient, in a hurry.
 pub fn quick() -> RetryPolicy {
-    RetryPolicy::patient()
-        .base_delay(Duration::from_millis(2))
-        .max_delay(Duration::from_millis(10))
+    RetryPolicy::patient().base_delay(Duration::from_millis(2)).max_delay(Duration::from_millis(10))
 }
 
 pub fn hello() -> Message {
@@ -104,11 +102,7 @@ async fn ids_are_given_where_there_are_none() {
         let first = format!("{longest}-0");
         assert_eq!(ids, [&first, "mine", &format!("{longest}-2"), "other"]);
         assert!(first.chars().count() + "999999999999".len() <= 50);
-        let sent: Vec<_> = sandbox
-            .accepted()
-            .iter()
-            .map(|it| id(&it.message).to_owned())
-            .collect();
+        let sent: Vec<_> = sandbox.accepted().iter().map(|it| id(&it.message).to_owned()).collect();
         assert_eq!(sent, ids);
     }
 }
@@ -138,9 +132,7 @@ async fn the_settings_are_checked() {
         client.bulk("r").max_messages_per_batch(0),
         client.bulk("r").max_body_bytes(0),
         client.bulk("r").max_rate(Rate::RequestsPerSecond(1e-20)),
-        client
-            .bulk("r")
-            .max_rate(Rate::RequestsPerSecond(f64::INFINITY)),
+        client.bulk("r").max_rate(Rate::RequestsPerSecond(f64::INFINITY)),
         client.bulk("r").max_rate(Rate::RequestsPerSecond(f64::NAN)),
     ] {
         bulk.send(hellos(1)).unwrap_err();
@@ -150,9 +142,7 @@ async fn the_settings_are_checked() {
 /// Sizes of the batches that come when messages of these sizes are sent.
 async fn batches(sandbox: &Sandbox, setup: impl Fn(Bulk) -> Bulk, count: usize) -> Vec<usize> {
     let client = sandbox.client().build().unwrap();
-    let mut run = setup(bulk(&client).concurrency(1))
-        .send(hellos(count))
-        .unwrap();
+    let mut run = setup(bulk(&client).concurrency(1)).send(hellos(count)).unwrap();
     let mut sizes = Vec::new();
     while let Some(outcome) = run.next().await {
         sizes.push(outcome.messages.len());
@@ -212,10 +202,7 @@ async fn a_message_that_is_too_large_alone_is_not_sent() {
     let run = bulk(&client).max_body_bytes(10_000).send(messages).unwrap();
     let told = Told::by(run).await;
     told.check(&ledger);
-    assert_eq!(
-        told.fates(),
-        [(0, "accepted"), (1, "not_sent"), (2, "accepted")]
-    );
+    assert_eq!(told.fates(), [(0, "accepted"), (1, "not_sent"), (2, "accepted")]);
     let Fate::NotSent(NotSentReason::Invalid(invalid)) = told.fate(1) else {
         panic!("{}", told.fate(1));
     };
@@ -231,22 +218,12 @@ async fn a_message_that_is_invalid_is_not_sent_and_the_others_are() {
     let client = sandbox.client().build().unwrap();
     let messages = [
         hello().client_message_id("same"),
-        hello()
-            .dlr_callback_url("nowhere")
-            .sms_fallback(SmsFallback::default()),
+        hello().dlr_callback_url("nowhere").sms_fallback(SmsFallback::default()),
         hello(),
         hello().client_message_id("same"),
     ];
     let told = Told::by(bulk(&client).send(messages).unwrap()).await;
-    assert_eq!(
-        told.fates(),
-        [
-            (0, "accepted"),
-            (1, "not_sent"),
-            (2, "accepted"),
-            (3, "not_sent")
-        ]
-    );
+    assert_eq!(told.fates(), [(0, "accepted"), (1, "not_sent"), (2, "accepted"), (3, "not_sent")]);
     assert_eq!(sandbox.accepted_count(), 2);
     assert_eq!(
         told.fate(1).to_string(),
@@ -271,13 +248,7 @@ async fn a_message_that_is_invalid_is_not_sent_and_the_others_are() {
 
 /// Every third item is bad.
 fn with_bad_items(count: usize) -> impl Iterator<Item = Result<Message, String>> + Send {
-    (0..count).map(|index| {
-        if index % 3 == 1 {
-            Err(format!("row {index}"))
-        } else {
-            Ok(hello())
-        }
-    })
+    (0..count).map(|index| if index % 3 == 1 { Err(format!("row {index}")) } else { Ok(hello()) })
 }
 
 #[tokio::test]
@@ -285,10 +256,7 @@ async fn bad_items_are_told_and_do_not_stop_the_rest() {
     let ledger = Ledger::default();
     let sandbox = ledger.sandbox().start().await.unwrap();
     let client = sandbox.client().build().unwrap();
-    let run = bulk(&client)
-        .max_messages_per_batch(10)
-        .send(with_bad_items(100))
-        .unwrap();
+    let run = bulk(&client).max_messages_per_batch(10).send(with_bad_items(100)).unwrap();
     let told = Told::by(run).await;
     told.check(&ledger);
     assert_eq!((told.count("accepted"), told.bad_items.len()), (67, 33));
@@ -305,25 +273,12 @@ async fn a_bad_item_ends_the_run_where_it_is_told_to() {
     let ledger = Ledger::default();
     let sandbox = ledger.sandbox().start().await.unwrap();
     let client = sandbox.client().build().unwrap();
-    let items = (0..).map(|index| {
-        if index == 25 {
-            Err("row 25")
-        } else {
-            Ok(hello())
-        }
-    });
-    let run = bulk(&client)
-        .max_messages_per_batch(10)
-        .stop_at_bad_item(true)
-        .send(items)
-        .unwrap();
+    let items = (0..).map(|index| if index == 25 { Err("row 25") } else { Ok(hello()) });
+    let run = bulk(&client).max_messages_per_batch(10).stop_at_bad_item(true).send(items).unwrap();
     let told = Told::by(run).await;
     told.check(&ledger);
     assert_eq!((told.count("accepted"), told.bad_items.len()), (25, 1));
-    assert!(matches!(
-        told.summary.stop,
-        Some(Stop::BadItem { position: 25 })
-    ));
+    assert!(matches!(told.summary.stop, Some(Stop::BadItem { position: 25 })));
 }
 
 #[tokio::test]
@@ -348,18 +303,8 @@ async fn what_ends_the_run_outweighs_what_ended_its_input() {
         status: StatusCode::UNAUTHORIZED,
         code: ErrorCode::Unauthorized,
     }]);
-    let items = (0..30).map(|index| {
-        if index == 25 {
-            Err("row 25")
-        } else {
-            Ok(hello())
-        }
-    });
-    let run = bulk(&client)
-        .concurrency(1)
-        .stop_at_bad_item(true)
-        .send(items)
-        .unwrap();
+    let items = (0..30).map(|index| if index == 25 { Err("row 25") } else { Ok(hello()) });
+    let run = bulk(&client).concurrency(1).stop_at_bad_item(true).send(items).unwrap();
     let told = Told::by(run).await;
     assert_eq!((told.count("refused"), told.bad_items.len()), (25, 1));
     let stop = told.summary.stop;
@@ -412,10 +357,7 @@ async fn what_a_stopped_run_did_not_take_is_still_in_the_input() {
     let sandbox = Sandbox::start().await.unwrap();
     let client = sandbox.client().build().unwrap();
     let mut messages = hellos(100);
-    let mut run = bulk(&client)
-        .max_messages_per_batch(10)
-        .send(messages.by_ref())
-        .unwrap();
+    let mut run = bulk(&client).max_messages_per_batch(10).send(messages.by_ref()).unwrap();
     let first = run.next().await.unwrap();
     assert_eq!(first.messages.len(), 10);
     run.cancel();
@@ -476,17 +418,11 @@ async fn an_input_that_panics_loses_nothing() {
         assert_ne!(index, 25, "a row that the caller cannot read");
         hello()
     });
-    let run = bulk(&client)
-        .max_messages_per_batch(10)
-        .send(items)
-        .unwrap();
+    let run = bulk(&client).max_messages_per_batch(10).send(items).unwrap();
     let told = Told::by(run).await;
     told.check(&ledger);
     assert_eq!(told.count("accepted"), 25);
-    assert!(matches!(
-        told.summary.stop,
-        Some(Stop::InputPanicked { position: 25 })
-    ));
+    assert!(matches!(told.summary.stop, Some(Stop::InputPanicked { position: 25 })));
 }
 
 /// A stream of what is sent into a channel.
@@ -506,10 +442,8 @@ async fn a_stream_that_waits_does_not_hold_back_what_it_gave() {
     let sandbox = ledger.sandbox().start().await.unwrap();
     let client = sandbox.client().build().unwrap();
     let (give, items) = mpsc::unbounded_channel();
-    let mut run = bulk(&client)
-        .max_wait(Duration::from_millis(20))
-        .send_stream(Channel(items))
-        .unwrap();
+    let mut run =
+        bulk(&client).max_wait(Duration::from_millis(20)).send_stream(Channel(items)).unwrap();
     let mut told = Told::nothing(&run);
     for round in 1..=3 {
         for _ in 0..round {
@@ -547,10 +481,7 @@ struct Row(&'static str);
 
 impl IntoMessage for Row {
     fn into_message(self) -> Result<Message, BoxError> {
-        Ok(Message::new(
-            self.0.parse::<Msisdn>()?,
-            Content::new("Hello"),
-        ))
+        Ok(Message::new(self.0.parse::<Msisdn>()?, Content::new("Hello")))
     }
 }
 
@@ -559,9 +490,7 @@ async fn an_input_may_borrow_and_have_items_of_its_own() {
     let sandbox = Sandbox::start().await.unwrap();
     let client = sandbox.client().build().unwrap();
     let rows: Vec<String> = (0..5).map(|row| format!("row-{row}")).collect();
-    let messages = rows
-        .iter()
-        .map(|row| hello().client_message_id(row.as_str()));
+    let messages = rows.iter().map(|row| hello().client_message_id(row.as_str()));
     let summary = bulk(&client).send(messages).unwrap().finish().await;
     assert_eq!(summary.counts.accepted, 5);
     assert_eq!(rows.len(), 5);
@@ -600,16 +529,9 @@ async fn so_many_are_on_their_way_at_a_time() {
         let messages = hellos(1000).inspect(move |_| {
             counted.fetch_add(1, Ordering::SeqCst);
         });
-        let mut run = bulk(&client)
-            .concurrency(at_a_time)
-            .max_messages_per_batch(10)
-            .send(messages)
-            .unwrap();
-        assert_eq!(
-            taken.load(Ordering::SeqCst),
-            0,
-            "nothing before it is asked for"
-        );
+        let mut run =
+            bulk(&client).concurrency(at_a_time).max_messages_per_batch(10).send(messages).unwrap();
+        assert_eq!(taken.load(Ordering::SeqCst), 0, "nothing before it is asked for");
         run.next().await.unwrap();
         // One is told, and another has taken its place.
         assert_eq!(taken.load(Ordering::SeqCst), 10 * (at_a_time + 1));
@@ -626,11 +548,7 @@ async fn a_slow_reader_loses_nothing_and_lets_nothing_pile_up() {
     let messages = hellos(100).inspect(move |_| {
         counted.fetch_add(1, Ordering::SeqCst);
     });
-    let mut run = bulk(&client)
-        .concurrency(2)
-        .max_messages_per_batch(10)
-        .send(messages)
-        .unwrap();
+    let mut run = bulk(&client).concurrency(2).max_messages_per_batch(10).send(messages).unwrap();
     let progress = run.progress();
     let mut told = Told::nothing(&run);
     while let Some(outcome) = run.next().await {
@@ -648,11 +566,7 @@ async fn a_slow_reader_loses_nothing_and_lets_nothing_pile_up() {
 async fn progress_can_be_asked_from_elsewhere() {
     let sandbox = Sandbox::start().await.unwrap();
     let client = sandbox.client().build().unwrap();
-    let mut run = bulk(&client)
-        .concurrency(1)
-        .max_messages_per_batch(10)
-        .send(hellos(30))
-        .unwrap();
+    let mut run = bulk(&client).concurrency(1).max_messages_per_batch(10).send(hellos(30)).unwrap();
     let progress = run.progress();
     assert_eq!(progress.summary().counts.taken, 0);
     run.next().await.unwrap();
@@ -689,11 +603,7 @@ async fn what_is_printed_has_no_numbers_and_no_keys() {
             status["errorMessage"] = format!("no such user {NUMBER}").into();
         }),
     ]);
-    let mut run = bulk(&client)
-        .concurrency(1)
-        .max_messages_per_batch(1)
-        .send(hellos(2))
-        .unwrap();
+    let mut run = bulk(&client).concurrency(1).max_messages_per_batch(1).send(hellos(2)).unwrap();
     let mut printed = String::new();
     while let Some(outcome) = run.next().await {
         printed += &format!("{outcome:?} {}", outcome.messages[0].fate);
@@ -770,31 +680,11 @@ async fn answers_that_settle_some_messages_leave_the_others_unknown() {
             &[0],
             2,
         ),
-        (
-            "another's id",
-            |it| entries(it)[1]["clientMessageId"] = "run-99".into(),
-            &[1],
-            0,
-        ),
-        (
-            "an odd state",
-            |it| entries(it)[3]["status"]["state"] = "perhaps".into(),
-            &[3],
-            1,
-        ),
-        (
-            "no status",
-            |it| _ = entries(it)[4].as_object_mut().unwrap().remove("status"),
-            &[4],
-            1,
-        ),
+        ("another's id", |it| entries(it)[1]["clientMessageId"] = "run-99".into(), &[1], 0),
+        ("an odd state", |it| entries(it)[3]["status"]["state"] = "perhaps".into(), &[3], 1),
+        ("no status", |it| _ = entries(it)[4].as_object_mut().unwrap().remove("status"), &[4], 1),
         ("other counts", |it| it["acceptedCount"] = 3.into(), none, 2),
-        (
-            "no entries, and counts that settle it",
-            |it| it["messages"] = Value::Null,
-            none,
-            0,
-        ),
+        ("no entries, and counts that settle it", |it| it["messages"] = Value::Null, none, 0),
         (
             "no entries, and other counts",
             |it| {

@@ -41,9 +41,7 @@ fn ids(request: &str) -> Vec<String> {
     let (_, body) = request.split_once("\r\n\r\n").unwrap();
     let body: Value = serde_json::from_str(body).unwrap();
     let messages = body["messages"].as_array().unwrap().iter();
-    messages
-        .map(|message| message["clientMessageId"].as_str().unwrap().to_owned())
-        .collect()
+    messages.map(|message| message["clientMessageId"].as_str().unwrap().to_owned()).collect()
 }
 
 fn accepted(ids: &[String]) -> String {
@@ -132,42 +130,14 @@ async fn a_batch_that_fails_has_one_fate_and_the_run_goes_on() {
         ("an answer without an end", Step::AcceptAndGoOn, "unknown"),
         ("a stall", Step::AcceptAndStall, "unknown"),
         ("busy", Step::Say(BUSY, "", ""), "accepted"),
-        (
-            "busy, JSON",
-            Step::Say(BUSY, "retry-after: 0\r\n", JSON),
-            "accepted",
-        ),
-        (
-            "unreadable",
-            Step::AcceptAndSay("200 OK", "", HTML),
-            "unknown",
-        ),
+        ("busy, JSON", Step::Say(BUSY, "retry-after: 0\r\n", JSON), "accepted"),
+        ("unreadable", Step::AcceptAndSay("200 OK", "", HTML), "unknown"),
         ("empty", Step::AcceptAndSay("200 OK", "", ""), "unknown"),
-        (
-            "not an answer",
-            Step::AcceptAndSay("200 OK", "", "{}"),
-            "unknown",
-        ),
-        (
-            "bad request",
-            Step::Say("400 Bad Request", "", JSON),
-            "refused",
-        ),
-        (
-            "bad request, HTML",
-            Step::Say("400 Bad Request", "", HTML),
-            "refused",
-        ),
-        (
-            "unprocessable",
-            Step::Say("422 Unprocessable", "", ""),
-            "refused",
-        ),
-        (
-            "request time-out",
-            Step::Say("408 Request Timeout", "", ""),
-            "unknown",
-        ),
+        ("not an answer", Step::AcceptAndSay("200 OK", "", "{}"), "unknown"),
+        ("bad request", Step::Say("400 Bad Request", "", JSON), "refused"),
+        ("bad request, HTML", Step::Say("400 Bad Request", "", HTML), "refused"),
+        ("unprocessable", Step::Say("422 Unprocessable", "", ""), "refused"),
+        ("request time-out", Step::Say("408 Request Timeout", "", ""), "unknown"),
     ];
     for status in [
         "500 Internal Server Error",
@@ -193,10 +163,7 @@ async fn a_batch_that_fails_has_one_fate_and_the_run_goes_on() {
             _ => Step::Accept,
         })
         .await;
-        let client = client_of(server.base_url())
-            .timeout(timeout)
-            .build()
-            .unwrap();
+        let client = client_of(server.base_url()).timeout(timeout).build().unwrap();
         let told = Told::by(tens(&client).send(hellos(30)).unwrap()).await;
         told.check(&ledger);
         for position in 0..30 {
@@ -218,10 +185,7 @@ async fn reset_before_the_request_is_read() {
     let told = Told::by(tens(&client).send(hellos(30)).unwrap()).await;
     told.check(&ledger);
     assert_eq!((told.count("accepted"), told.count("unknown")), (20, 10));
-    assert!(matches!(
-        told.fate(10),
-        Fate::Unknown(UnknownReason::Error(_))
-    ));
+    assert!(matches!(told.fate(10), Fate::Unknown(UnknownReason::Error(_))));
     assert_eq!(server.connections(), 3, "nothing was sent again");
 }
 
@@ -321,14 +285,8 @@ async fn workers_that_wait_do_not_send_after_the_stop() {
 
 /// A server that takes so many messages at a time.
 async fn takes_at_most(most: usize, ledger: &Ledger, step: Step) -> RawServer {
-    server(ledger, &[], move |_, ids| {
-        if ids.len() > most {
-            step.clone()
-        } else {
-            Step::Accept
-        }
-    })
-    .await
+    server(ledger, &[], move |_, ids| if ids.len() > most { step.clone() } else { Step::Accept })
+        .await
 }
 
 #[tokio::test]
@@ -351,11 +309,7 @@ async fn a_batch_that_is_too_large_is_halved() {
         assert_eq!(told.count("accepted"), 5000);
         // It learns: without, there would be 16 refusals for every 1,000 messages.
         let needed = 5000 / 60;
-        assert!(
-            server.connections() < 3 * needed,
-            "{}",
-            server.connections()
-        );
+        assert!(server.connections() < 3 * needed, "{}", server.connections());
     }
 }
 
@@ -402,10 +356,7 @@ async fn one_message_that_nobody_takes_does_not_make_the_others_go_alone() {
 async fn a_platform_that_minds_the_count_now_and_then_does_not_end_the_run() {
     let ledger = Ledger::default();
     let (sandbox, _) = timed(&ledger, |number| match number % 10 {
-        9 => Answer::Error {
-            status: StatusCode::BAD_REQUEST,
-            code: ErrorCode::BulkLimitReached,
-        },
+        9 => Answer::Error { status: StatusCode::BAD_REQUEST, code: ErrorCode::BulkLimitReached },
         _ => Answer::Contract,
     })
     .await;
@@ -432,10 +383,7 @@ async fn answers_that_settle_nothing_end_the_run() {
     told.check(&ledger);
     assert_eq!((told.count("unknown"), sandbox.requests()), (100, 10));
     let stop = told.summary.stop;
-    let unanswered = Stop::Unanswered {
-        batches: 10,
-        error: None,
-    };
+    let unanswered = Stop::Unanswered { batches: 10, error: None };
     assert_eq!(stop.unwrap().to_string(), unanswered.to_string());
 }
 
@@ -462,9 +410,7 @@ struct Gone {
 
 impl Resolve for Gone {
     fn resolve(&self, _: Name) -> Resolving {
-        let gone = self
-            .failing
-            .contains(&self.tries.fetch_add(1, Ordering::SeqCst));
+        let gone = self.failing.contains(&self.tries.fetch_add(1, Ordering::SeqCst));
         let address = self.address;
         Box::pin(async move {
             if gone {
@@ -477,16 +423,9 @@ impl Resolve for Gone {
 
 fn client_of_gone(server: &RawServer, failing: std::ops::Range<usize>) -> Client {
     let (address, tries) = (server.address, AtomicUsize::new(0));
-    let resolver = Gone {
-        address,
-        tries,
-        failing,
-    };
+    let resolver = Gone { address, tries, failing };
     let http = own_client().dns_resolver(Arc::new(resolver));
-    client_of(format!("http://localhost:{}", address.port()))
-        .http_client(http)
-        .build()
-        .unwrap()
+    client_of(format!("http://localhost:{}", address.port())).http_client(http).build().unwrap()
 }
 
 #[tokio::test]
@@ -495,10 +434,7 @@ async fn a_server_that_is_gone_for_a_while_gets_everything_once() {
         let ledger = Ledger::default();
         let server = server(&ledger, &[], |_, _| Step::Accept).await;
         let client = client_of_gone(&server, 3..12);
-        let run = tens(&client)
-            .concurrency(at_a_time)
-            .send(hellos(100))
-            .unwrap();
+        let run = tens(&client).concurrency(at_a_time).send(hellos(100)).unwrap();
         let told = Told::by(run).await;
         told.check(&ledger);
         assert_eq!(told.count("accepted"), 100);
@@ -522,10 +458,7 @@ async fn a_server_that_stays_gone_ends_the_run() {
         let told = Told::by(run).await;
         told.check(&ledger);
         assert_eq!(told.count("accepted"), 20);
-        assert_eq!(
-            told.count("accepted") + told.count("not_sent"),
-            told.messages.len()
-        );
+        assert_eq!(told.count("accepted") + told.count("not_sent"), told.messages.len());
         assert!(
             told.messages
                 .iter()
@@ -539,14 +472,8 @@ async fn a_server_that_stays_gone_ends_the_run() {
 #[tokio::test]
 async fn a_wait_that_is_too_long_ends_the_run_at_once() {
     for (step, fate) in [
-        (
-            Step::Say("429 Too Many Requests", "retry-after: 3600\r\n", JSON),
-            "refused",
-        ),
-        (
-            Step::Say("503 Service Unavailable", "retry-after: 3600\r\n", JSON),
-            "unknown",
-        ),
+        (Step::Say("429 Too Many Requests", "retry-after: 3600\r\n", JSON), "refused"),
+        (Step::Say("503 Service Unavailable", "retry-after: 3600\r\n", JSON), "unknown"),
     ] {
         let ledger = Ledger::default();
         let server = server(&ledger, &[], move |_, _| step.clone()).await;
@@ -580,14 +507,10 @@ async fn timed(
 async fn when_one_is_told_to_wait_all_wait() {
     let unavailable = || Answer::Exactly {
         status: StatusCode::SERVICE_UNAVAILABLE,
-        headers: [(http::header::RETRY_AFTER, "1".parse().unwrap())]
-            .into_iter()
-            .collect(),
+        headers: [(http::header::RETRY_AFTER, "1".parse().unwrap())].into_iter().collect(),
         body: "".into(),
     };
-    let busy = || Answer::TooManyRequests {
-        retry_after: Some(1),
-    };
+    let busy = || Answer::TooManyRequests { retry_after: Some(1) };
     let cases: [(fn() -> Answer, usize); 2] = [(busy, 80), (unavailable, 70)];
     for (first, taken) in cases {
         let ledger = Ledger::default();
@@ -664,10 +587,7 @@ async fn a_platform_that_stays_busy_ends_the_run() {
     })
     .await;
     let client = sandbox.client().build().unwrap();
-    let run = tens(&client)
-        .retry(quick().max_attempts(3))
-        .send(hellos(1000))
-        .unwrap();
+    let run = tens(&client).retry(quick().max_attempts(3)).send(hellos(1000)).unwrap();
     let told = Told::by(run).await;
     told.check(&ledger);
     assert_eq!((told.count("accepted"), told.count("refused")), (10, 10));
@@ -680,11 +600,7 @@ async fn a_run_that_is_out_of_budget_waits_longer() {
     let ledger = Ledger::default();
     let busy = Answer::TooManyRequests { retry_after: None };
     let sandbox = ledger.sandbox_with(vec![busy; 2]).await;
-    let client = sandbox
-        .client()
-        .retry(RetryPolicy::default().budget(0, 0))
-        .build()
-        .unwrap();
+    let client = sandbox.client().retry(RetryPolicy::default().budget(0, 0)).build().unwrap();
     let policy = quick().max_delay(Duration::from_millis(300));
     let start = Instant::now();
     let told = Told::by(tens(&client).retry(policy).send(hellos(10)).unwrap()).await;
@@ -694,9 +610,7 @@ async fn a_run_that_is_out_of_budget_waits_longer() {
 
     // But no longer than the policy allows.
     sandbox.answer_next(vec![Answer::TooManyRequests { retry_after: None }; 9]);
-    let policy = quick()
-        .max_delay(Duration::from_secs(50))
-        .max_elapsed(Duration::from_millis(100));
+    let policy = quick().max_delay(Duration::from_secs(50)).max_elapsed(Duration::from_millis(100));
     let start = Instant::now();
     let told = Told::by(tens(&client).retry(policy).send(hellos(10)).unwrap()).await;
     assert_eq!(told.count("refused"), 10);
@@ -736,15 +650,9 @@ async fn an_outage_leaves_few_unknown() {
     let told = Told::by(tens(&client).send(hellos(1000)).unwrap()).await;
     told.check(&ledger);
     assert_eq!((told.count("unknown"), sandbox.requests()), (100, 10));
-    assert!(matches!(
-        told.summary.stop,
-        Some(Stop::Unanswered { batches: 10, .. })
-    ));
+    assert!(matches!(told.summary.stop, Some(Stop::Unanswered { batches: 10, .. })));
 
-    let run = tens(&client)
-        .stop_after_unknown(None)
-        .send(hellos(150))
-        .unwrap();
+    let run = tens(&client).stop_after_unknown(None).send(hellos(150)).unwrap();
     let told = Told::by(run).await;
     assert_eq!((told.count("unknown"), sandbox.requests()), (150, 25));
     assert!(told.summary.stop.is_none());
@@ -757,10 +665,7 @@ async fn an_outage_leaves_few_unknown() {
     })
     .await;
     let client = sandbox.client().build().unwrap();
-    let run = tens(&client)
-        .stop_after_unknown(3)
-        .send(hellos(90))
-        .unwrap();
+    let run = tens(&client).stop_after_unknown(3).send(hellos(90)).unwrap();
     let told = Told::by(run).await;
     told.check(&ledger);
     assert_eq!((told.count("unknown"), told.count("accepted")), (60, 30));
@@ -770,9 +675,7 @@ async fn an_outage_leaves_few_unknown() {
 async fn who_asks_for_it_gets_duplicates_and_is_not_told_otherwise() {
     let policy = || quick().resend_ambiguous_and_risk_duplicates();
     let ledger = Ledger::default();
-    let sandbox = ledger
-        .sandbox_with([Answer::AcceptAndFail, Answer::AcceptAndHangUp])
-        .await;
+    let sandbox = ledger.sandbox_with([Answer::AcceptAndFail, Answer::AcceptAndHangUp]).await;
     let client = sandbox.client().build().unwrap();
     let told = Told::by(tens(&client).retry(policy()).send(hellos(10)).unwrap()).await;
     assert_eq!(told.count("accepted"), 10);
@@ -800,10 +703,7 @@ async fn who_asks_for_it_gets_duplicates_and_is_not_told_otherwise() {
 
     // It may have been taken the first time, and the second was refused.
     let ledger = Ledger::default();
-    let refused = Answer::Error {
-        status: StatusCode::UNAUTHORIZED,
-        code: ErrorCode::Unauthorized,
-    };
+    let refused = Answer::Error { status: StatusCode::UNAUTHORIZED, code: ErrorCode::Unauthorized };
     let sandbox = ledger.sandbox_with([Answer::AcceptAndFail, refused]).await;
     let client = sandbox.client().build().unwrap();
     let told = Told::by(tens(&client).retry(policy()).send(hellos(10)).unwrap()).await;
@@ -831,10 +731,7 @@ async fn cancelled_between_batches() {
             let ledger = Ledger::default();
             let sandbox = ledger.sandbox().start().await.unwrap();
             let client = sandbox.client().build().unwrap();
-            let mut run = tens(&client)
-                .concurrency(at_a_time)
-                .send(hellos(1000))
-                .unwrap();
+            let mut run = tens(&client).concurrency(at_a_time).send(hellos(1000)).unwrap();
             let mut told = Told::nothing(&run);
             for _ in 0..outcomes {
                 told.add(run.next().await.unwrap());
@@ -903,10 +800,7 @@ async fn cancelled_while_a_batch_that_is_too_large_is_on_its_way() {
     let cancelled = token.clone();
     let (sandbox, _) = timed(&ledger, move |_| {
         cancelled.cancel();
-        Answer::Error {
-            status: StatusCode::PAYLOAD_TOO_LARGE,
-            code: ErrorCode::BulkLimitReached,
-        }
+        Answer::Error { status: StatusCode::PAYLOAD_TOO_LARGE, code: ErrorCode::BulkLimitReached }
     })
     .await;
     let client = sandbox.client().build().unwrap();
@@ -920,10 +814,8 @@ async fn cancelled_while_a_batch_that_is_too_large_is_on_its_way() {
 async fn cancelled_or_dropped_while_all_wait() {
     for dropped in [false, true] {
         let ledger = Ledger::default();
-        let (sandbox, _) = timed(&ledger, |_| Answer::TooManyRequests {
-            retry_after: Some(100),
-        })
-        .await;
+        let (sandbox, _) =
+            timed(&ledger, |_| Answer::TooManyRequests { retry_after: Some(100) }).await;
         let client = sandbox.client().build().unwrap();
         let mut run = tens(&client).concurrency(3).send(hellos(1000)).unwrap();
         until_requests(&mut run, &sandbox, 3).await;
@@ -996,11 +888,7 @@ async fn cancelled_or_dropped_while_a_batch_is_filled() {
 #[test]
 fn a_runtime_that_goes_down_leaves_what_was_on_its_way_unknown() {
     let runtime = || {
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap()
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
     };
     let (servers, clients) = (runtime(), runtime());
     let ledger = Ledger::default();
@@ -1026,23 +914,15 @@ fn a_runtime_that_goes_down_leaves_what_was_on_its_way_unknown() {
 
 /// How a sandbox answers in a schedule.
 fn chaotic(random: &mut fastrand::Rng) -> Answer {
-    let error = |status| Answer::Error {
-        status,
-        code: ErrorCode::InternalError,
-    };
+    let error = |status| Answer::Error { status, code: ErrorCode::InternalError };
     match random.u32(0..40) {
         0 => Answer::TooManyRequests { retry_after: None },
-        1 => Answer::TooManyRequests {
-            retry_after: Some(0),
-        },
+        1 => Answer::TooManyRequests { retry_after: Some(0) },
         2 => error(StatusCode::INTERNAL_SERVER_ERROR),
         3 => error(StatusCode::SERVICE_UNAVAILABLE),
         4 => error(StatusCode::BAD_REQUEST),
         5 | 6 => error(StatusCode::PAYLOAD_TOO_LARGE),
-        7 => Answer::Error {
-            status: StatusCode::BAD_REQUEST,
-            code: ErrorCode::TooManyMessages,
-        },
+        7 => Answer::Error { status: StatusCode::BAD_REQUEST, code: ErrorCode::TooManyMessages },
         8 => Answer::HangUp,
         9 => Answer::AcceptAndHangUp,
         10 => Answer::AcceptAndFail,
@@ -1109,15 +989,10 @@ async fn schedule(seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
     let ledger = Ledger::default();
     let mut of_answers = random.fork();
-    let sandbox = ledger
-        .sandbox()
-        .answer_with(move |_| chaotic(&mut of_answers));
+    let sandbox = ledger.sandbox().answer_with(move |_| chaotic(&mut of_answers));
     let sandbox = sandbox.start().await.unwrap();
     let address: SocketAddr = sandbox.base_url()["http://".len()..].parse().unwrap();
-    let resolver = Unreliable {
-        address,
-        random: Mutex::new(random.fork()),
-    };
+    let resolver = Unreliable { address, random: Mutex::new(random.fork()) };
     let http = own_client().dns_resolver(Arc::new(resolver));
     let client = sandbox
         .client()
@@ -1148,9 +1023,7 @@ async fn schedule(seed: u64) {
         bulk.send(items).unwrap()
     } else {
         let random = random.fork();
-        bulk.max_wait(Duration::ZERO)
-            .send_stream(NowAndThen { items, random })
-            .unwrap()
+        bulk.max_wait(Duration::ZERO).send_stream(NowAndThen { items, random }).unwrap()
     };
     let (end_after, dropped) = (random.usize(0..20), random.u32(0..4) == 0);
     let mut told = Told::nothing(&run);

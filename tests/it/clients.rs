@@ -17,17 +17,8 @@ fn sub_account_ids() {
     for id in ["abc", "A-b.c_d&9", &"x".repeat(50)] {
         assert!(Client::builder(id, KEY).build().is_ok(), "{id}");
     }
-    for id in [
-        "",
-        "ab",
-        &"x".repeat(51),
-        "a b c",
-        "abc\n",
-        " abc",
-        "a/b/c",
-        "日本語",
-        "abc%20",
-    ] {
+    for id in ["", "ab", &"x".repeat(51), "a b c", "abc\n", " abc", "a/b/c", "日本語", "abc%20"]
+    {
         let error = Client::builder(id, KEY).build().unwrap_err();
         let [problem] = error.problems() else {
             panic!("{id:?}: {error}");
@@ -40,16 +31,7 @@ fn sub_account_ids() {
 
 #[test]
 fn api_keys() {
-    for key in [
-        "",
-        " ",
-        "with space",
-        "with\ttab",
-        "line\n",
-        "bell\u{7}",
-        "ключ",
-        "\u{7f}",
-    ] {
+    for key in ["", " ", "with space", "with\ttab", "line\n", "bell\u{7}", "ключ", "\u{7f}"] {
         let found = key.chars().count();
         assert_eq!(
             refused(Client::builder("abc", key)),
@@ -58,11 +40,7 @@ fn api_keys() {
             )],
         );
     }
-    assert!(
-        Client::builder("abc", "~!@#$%^&*()_+{}|:\"<>?")
-            .build()
-            .is_ok()
-    );
+    assert!(Client::builder("abc", "~!@#$%^&*()_+{}|:\"<>?").build().is_ok());
 }
 
 #[test]
@@ -84,18 +62,9 @@ fn base_urls() {
         ("chatapps.8x8.com", "not an absolute URL"),
         ("ftp://example.com", "not an https URL"),
         ("file:///etc", "not an https URL"),
-        (
-            "http://example.com",
-            "http to another machine would show the API key; use https",
-        ),
-        (
-            "http://[2001:db8::1]",
-            "http to another machine would show the API key; use https",
-        ),
-        (
-            "http://192.168.0.1",
-            "http to another machine would show the API key; use https",
-        ),
+        ("http://example.com", "http to another machine would show the API key; use https"),
+        ("http://[2001:db8::1]", "http to another machine would show the API key; use https"),
+        ("http://192.168.0.1", "http to another machine would show the API key; use https"),
         (
             "http://localhost.example.com",
             "http to another machine would show the API key; use https",
@@ -104,22 +73,12 @@ fn base_urls() {
             "http://127.0.0.1.example.com",
             "http to another machine would show the API key; use https",
         ),
-        (
-            "https://user@example.com",
-            "has credentials; the API key is given apart",
-        ),
-        (
-            "https://:0123456789@example.com",
-            "has credentials; the API key is given apart",
-        ),
+        ("https://user@example.com", "has credentials; the API key is given apart"),
+        ("https://:0123456789@example.com", "has credentials; the API key is given apart"),
         ("https://example.com?a=b", "has a query or a fragment"),
         ("https://example.com#a", "has a query or a fragment"),
     ] {
-        assert_eq!(
-            refused(client_of(url)),
-            [format!("base_url: {why}")],
-            "{url}"
-        );
+        assert_eq!(refused(client_of(url)), [format!("base_url: {why}")], "{url}");
     }
 }
 
@@ -136,25 +95,14 @@ fn every_problem_is_told_at_once() {
         .iter()
         .map(|problem| problem.path.clone())
         .collect();
-    assert_eq!(
-        paths,
-        [
-            "sub_account_id",
-            "base_url",
-            "api_key",
-            "timeout",
-            "connect_timeout"
-        ]
-    );
+    assert_eq!(paths, ["sub_account_id", "base_url", "api_key", "timeout", "connect_timeout"]);
 }
 
 #[test]
 fn the_regions_are_those_of_the_spec() {
     assert_eq!(Region::default(), Region::AsiaPacific);
-    let regions: Vec<_> = Region::ALL
-        .iter()
-        .map(|region| (region.name(), region.base_url()))
-        .collect();
+    let regions: Vec<_> =
+        Region::ALL.iter().map(|region| (region.name(), region.base_url())).collect();
     assert_eq!(
         regions,
         [
@@ -167,10 +115,7 @@ fn the_regions_are_those_of_the_spec() {
     for region in Region::ALL {
         let client = Client::builder("abc", KEY).region(*region).build().unwrap();
         assert_eq!(client.base_url(), region.base_url());
-        assert_eq!(
-            region.name().to_lowercase().replace(' ', "-").parse(),
-            Ok(*region)
-        );
+        assert_eq!(region.name().to_lowercase().replace(' ', "-").parse(), Ok(*region));
     }
     assert_eq!(
         "Mars".parse::<Region>().unwrap_err().to_string(),
@@ -195,8 +140,5 @@ fn debug_shows_no_key() {
     let client = builder.timeout(Duration::from_secs(5)).build().unwrap();
     let debug = format!("{client:?} {:?}", client.generated());
     assert_no_secrets(&debug);
-    assert!(
-        debug.contains("my-subaccount") && debug.contains("https://example.com"),
-        "{debug}"
-    );
+    assert!(debug.contains("my-subaccount") && debug.contains("https://example.com"), "{debug}");
 }

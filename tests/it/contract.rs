@@ -25,10 +25,7 @@ async fn assert_on_the_wire(batch: &Batch, body: Value) {
                 .header("authorization", format!("Bearer {KEY}"))
                 .header("content-type", "application/json")
                 .header("accept", "application/json")
-                .header(
-                    "user-agent",
-                    concat!("lon-batch/", env!("CARGO_PKG_VERSION")),
-                )
+                .header("user-agent", concat!("lon-batch/", env!("CARGO_PKG_VERSION")))
                 .header_missing("api-version")
                 .is_true(move |request: &HttpMockRequest| {
                     // httpmock's own comparison is of the members that the expectation has.
@@ -46,10 +43,7 @@ async fn assert_on_the_wire(batch: &Batch, body: Value) {
 
 #[tokio::test]
 async fn a_minimal_message() {
-    let message = Message::new(
-        "+6591234567".parse::<Msisdn>().unwrap(),
-        Content::new("Hello"),
-    );
+    let message = Message::new("+6591234567".parse::<Msisdn>().unwrap(), Content::new("Hello"));
     let batch = Batch::builder().message(message).build().unwrap();
     assert_on_the_wire(
         &batch,
@@ -67,9 +61,7 @@ async fn what_messages_share_is_sent_with_each_of_them() {
     let sms = SharedSmsFallback::from(SmsFallback::new("Hello").source("8x8"));
     let to = "+6591234567".parse::<Msisdn>().unwrap();
     let shared = |id: &str| {
-        Message::new(to, content.clone())
-            .client_message_id(id)
-            .sms_fallback(sms.clone())
+        Message::new(to, content.clone()).client_message_id(id).sms_fallback(sms.clone())
     };
     let own = Message::new(to, Content::new("Bye")).client_message_id("c");
     let messages = [shared("a"), shared("b"), own];
@@ -120,9 +112,7 @@ async fn a_full_message() {
         .explanation("We would like to remind you about your reservation")
         .action("See direction", "https://www.google.com/maps")
         .action("Cancel", "http://example.com/cancel?id=1&x=%20#top");
-    let sms = SmsFallback::new("Your event is tomorrow")
-        .source("Info")
-        .encoding(Encoding::Auto);
+    let sms = SmsFallback::new("Your event is tomorrow").source("Info").encoding(Encoding::Auto);
     let full = Message::new(Recipient::national("91234567", "sg").unwrap(), content)
         .client_message_id("abc-123")
         .dlr_callback_url("https://example.com/receipts")
@@ -190,23 +180,18 @@ fn every_icon_of_the_reference_page() {
         assert!(!matches!(icon, Icon::Other(_)));
         assert_eq!(serde_json::to_value(&icon).unwrap(), name);
     }
-    assert_eq!(
-        serde_json::to_value(Icon::from("newIcon")).unwrap(),
-        "newIcon"
-    );
+    assert_eq!(serde_json::to_value(Icon::from("newIcon")).unwrap(), "newIcon");
 }
 
 #[tokio::test]
 async fn every_character_of_a_sub_account_id_stands_in_the_path() {
-    let characters: Vec<char> = ('a'..='z')
-        .chain('A'..='Z')
-        .chain('0'..='9')
-        .chain("-._&".chars())
-        .collect();
-    let ids = characters
-        .chunks(25)
-        .map(|chunk| chunk.iter().collect::<String>())
-        .chain(["...".to_owned(), "&&&".to_owned(), "a".repeat(50)]);
+    let characters: Vec<char> =
+        ('a'..='z').chain('A'..='Z').chain('0'..='9').chain("-._&".chars()).collect();
+    let ids = characters.chunks(25).map(|chunk| chunk.iter().collect::<String>()).chain([
+        "...".to_owned(),
+        "&&&".to_owned(),
+        "a".repeat(50),
+    ]);
     for id in ids {
         let server = MockServer::start_async().await;
         let mock = server
@@ -236,10 +221,7 @@ async fn the_typed_mock_matches_what_is_sent() {
     client.send(&batch).await.unwrap();
     mock.assert_async().await;
     let other = crate::support::batch(&["c"]);
-    assert_eq!(
-        client.send(&other).await.unwrap_err().status().unwrap(),
-        404
-    );
+    assert_eq!(client.send(&other).await.unwrap_err().status().unwrap(), 404);
 }
 
 #[tokio::test]
@@ -283,10 +265,7 @@ async fn the_samples_of_the_reference_page_decode() {
     let rejected: Vec<_> = response.rejected().collect();
     assert_eq!(rejected.len(), 1);
     assert_eq!(rejected[0].error_code(), Some(ErrorCode::TemplateNotFound));
-    assert_eq!(
-        rejected[0].reason(),
-        Some("Template not found for provided name and language")
-    );
+    assert_eq!(rejected[0].reason(), Some("Template not found for provided name and language"));
     assert!(response.report(&batch).disagreements().is_empty());
 }
 

@@ -12,9 +12,7 @@ use crate::support::{
 
 const ENVELOPE: &str = r#"{"code":1001,"message":"Provided subAccountId","errorId":"e-1","timestamp":"2017-04-19T02:31:19.4297387+00:00"}"#;
 /// Every status of the platform and of gateways in front of it.
-const STATUSES: [u16; 13] = [
-    400, 401, 403, 404, 410, 413, 422, 426, 429, 500, 502, 503, 504,
-];
+const STATUSES: [u16; 13] = [400, 401, 403, 404, 410, 413, 422, 426, 429, 500, 502, 503, 504];
 
 async fn send(answer: impl Into<Vec<u8>>) -> Result<BatchResponse, Error> {
     let server = RawServer::answering(answer).await;
@@ -43,21 +41,9 @@ async fn the_status_decides_whatever_the_body_is() {
     let html = "<html><body><h1>502 Bad\n Gateway</h1></body></html>";
     // Body, code, message, error id, excerpt.
     let bodies: [(&str, Option<i64>, Option<&str>, Option<&str>, Option<&str>); 10] = [
-        (
-            ENVELOPE,
-            Some(1001),
-            Some("Provided subAccountId"),
-            Some("e-1"),
-            None,
-        ),
+        (ENVELOPE, Some(1001), Some("Provided subAccountId"), Some("e-1"), None),
         (r#"{"code": 1200}"#, Some(1200), None, None, None),
-        (
-            r#"{"message": "Only words"}"#,
-            None,
-            Some("Only words"),
-            None,
-            None,
-        ),
+        (r#"{"message": "Only words"}"#, None, Some("Only words"), None, None),
         (
             r#"{"code": null, "message": null, "errorId": null, "timestamp": null}"#,
             None,
@@ -72,29 +58,11 @@ async fn the_status_decides_whatever_the_body_is() {
             None,
             None,
         ),
-        (
-            html,
-            None,
-            None,
-            None,
-            Some("<html><body><h1>502 Bad Gateway</h1></body></html>"),
-        ),
-        (
-            "upstream timed out",
-            None,
-            None,
-            None,
-            Some("upstream timed out"),
-        ),
+        (html, None, None, None, Some("<html><body><h1>502 Bad Gateway</h1></body></html>")),
+        ("upstream timed out", None, None, None, Some("upstream timed out")),
         ("", None, None, None, None),
         (r#"["a"]"#, None, None, None, Some(r#"["a"]"#)),
-        (
-            r#"{"error": "x"}"#,
-            None,
-            None,
-            None,
-            Some(r#"{"error": "x"}"#),
-        ),
+        (r#"{"error": "x"}"#, None, None, None, Some(r#"{"error": "x"}"#)),
     ];
     for status in STATUSES {
         for (body, code, message, id, excerpt) in bodies {
@@ -114,11 +82,7 @@ async fn the_status_decides_whatever_the_body_is() {
             for part in [message, id].into_iter().flatten() {
                 assert!(text.contains(part), "{text}");
             }
-            let says = if status < 500 {
-                "refused"
-            } else {
-                "may have been sent"
-            };
+            let says = if status < 500 { "refused" } else { "may have been sent" };
             assert!(text.contains(says), "{text}");
         }
     }
@@ -137,9 +101,7 @@ async fn errors_say_what_to_do_next() {
         (400, "check the sub-account id"),
         (500, "sending it again can deliver it twice"),
     ] {
-        let text = fails(answer(&format!("{status} X"), "", ENVELOPE))
-            .await
-            .to_string();
+        let text = fails(answer(&format!("{status} X"), "", ENVELOPE)).await.to_string();
         assert!(text.contains(advice), "{text}");
     }
 }
@@ -189,20 +151,13 @@ async fn retry_after_in_every_form() {
         for status in [429, 503] {
             let headers = format!("retry-after: {value}\r\n");
             let error = fails(answer(&format!("{status} X"), &headers, "")).await;
-            assert_eq!(
-                error.retry_after(),
-                seconds.map(Duration::from_secs),
-                "{value}"
-            );
+            assert_eq!(error.retry_after(), seconds.map(Duration::from_secs), "{value}");
         }
     }
     let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
     let error = fails(answer("429 X", &format!("retry-after: {date}\r\n"), "")).await;
     let wait = error.retry_after().unwrap();
-    assert!(
-        wait > Duration::from_secs(80) && wait <= Duration::from_secs(100),
-        "{wait:?}"
-    );
+    assert!(wait > Duration::from_secs(80) && wait <= Duration::from_secs(100), "{wait:?}");
     assert_eq!(fails(answer("429 X", "", "")).await.retry_after(), None);
 }
 
@@ -215,10 +170,7 @@ async fn a_redirect_is_an_error_and_is_not_followed() {
         assert_eq!(error.status().unwrap(), status);
         // "See other" says that the request was carried out.
         assert_eq!(error.may_have_been_sent(), status == 303);
-        assert!(
-            error.to_string().contains("redirects are not followed"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("redirects are not followed"), "{error}");
     }
     assert_eq!(elsewhere.connections(), 0);
 }
@@ -236,19 +188,11 @@ async fn an_accepted_batch_with_an_unreadable_answer() {
         (200, r#"["x"]"#, Type { line, column: 5 }),
         (200, r#""x""#, Type { line, column: 3 }),
         (200, "null", Type { line, column: 4 }),
-        (
-            200,
-            r#"{"acceptedCount": "+6591234567"}"#,
-            Type { line, column: 31 },
-        ),
+        (200, r#"{"acceptedCount": "+6591234567"}"#, Type { line, column: 31 }),
         (200, r#"{"messages": {}}"#, Type { line, column: 14 }),
         (201, r#"{"messages": 5}"#, Type { line, column: 14 }),
         (200, "{}", NoAnswer),
-        (
-            200,
-            r#"{"code": 1001, "message": "no", "errorId": "e-9"}"#,
-            NoAnswer,
-        ),
+        (200, r#"{"code": 1001, "message": "no", "errorId": "e-9"}"#, NoAnswer),
     ] {
         let error = fails(answer(&format!("{status} X"), "", body)).await;
         let Error::AcceptedUnreadable(unreadable) = &error else {
@@ -257,29 +201,17 @@ async fn an_accepted_batch_with_an_unreadable_answer() {
         assert_eq!(unreadable.status(), status, "{body}");
         assert_eq!(unreadable.body(), body.as_bytes());
         match (unreadable.reason(), reason) {
-            (
-                Type {
-                    line: 1,
-                    column: found,
-                },
-                Type { column, .. },
-            ) => {
+            (Type { line: 1, column: found }, Type { column, .. }) => {
                 assert!(found.abs_diff(column) <= 1, "{body}: {found}");
             }
             (found, reason) => assert_eq!(found, reason, "{body}"),
         }
         assert!(error.may_have_been_sent() && !error.is_retryable());
         assert_eq!(error.status().unwrap(), status);
-        assert!(
-            error.to_string().contains("do not send it again"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("do not send it again"), "{error}");
     }
     let error = fails("HTTP/1.1 204 No Content\r\n\r\n").await;
-    assert!(
-        matches!(&error, Error::AcceptedUnreadable(it) if it.reason() == Empty),
-        "{error:?}"
-    );
+    assert!(matches!(&error, Error::AcceptedUnreadable(it) if it.reason() == Empty), "{error:?}");
 }
 
 #[tokio::test]
@@ -297,10 +229,7 @@ async fn an_echoed_key_and_number_are_redacted() {
     let message = format!("Key {KEY} of {NUMBER} is bad");
     let envelope = format!(r#"{{"code": 1200, "message": "{message}", "errorId": "{NUMBER}"}}"#);
     let error = fails(answer("401 X", "", envelope)).await;
-    assert_eq!(
-        api(&error).message(),
-        Some("Key [redacted] of +********67 is bad")
-    );
+    assert_eq!(api(&error).message(), Some("Key [redacted] of +********67 is bad"));
     let error = fails(answer("502 X", "", format!("<p>{message}</p>"))).await;
     let shown = "<p>Key [redacted] of +********67 is bad</p>";
     assert_eq!(api(&error).excerpt(), Some(shown));
@@ -322,11 +251,8 @@ async fn an_echoed_key_and_number_are_redacted() {
         assert!(!kept.contains(&KEY[..4]), "{before}");
     }
     // Nor one that the end of a short body cuts in two.
-    let error = fails(format!(
-        "HTTP/1.1 401 X\r\ncontent-length: 99\r\n\r\nKey {}",
-        &KEY[..20]
-    ))
-    .await;
+    let error =
+        fails(format!("HTTP/1.1 401 X\r\ncontent-length: 99\r\n\r\nKey {}", &KEY[..20])).await;
     assert_eq!(api(&error).excerpt(), Some("Key"));
     let body = format!("{}{KEY}", " ".repeat(64 * 1024 - 20));
     assert_eq!(api(&fails(answer("502 X", "", body)).await).excerpt(), None);
@@ -359,17 +285,11 @@ async fn a_key_is_redacted_however_it_is_escaped() {
 async fn a_key_that_json_escapes_is_redacted_in_both_forms() {
     let key = r#"te"st\key"#;
     let escaped = serde_json::to_string(key).unwrap();
-    for body in [
-        format!("<p>{key}</p>"),
-        format!(r#"{{"error": {escaped}}}"#),
-    ] {
+    for body in [format!("<p>{key}</p>"), format!(r#"{{"error": {escaped}}}"#)] {
         let error = fails_with_key(key, answer("502 X", "", body)).await;
         let excerpt = api(&error).excerpt().unwrap();
         assert!(excerpt.contains("[redacted]"), "{excerpt}");
-        assert!(
-            !excerpt.contains("st") && !excerpt.contains("key"),
-            "{excerpt}"
-        );
+        assert!(!excerpt.contains("st") && !excerpt.contains("key"), "{excerpt}");
     }
 }
 
@@ -389,11 +309,7 @@ async fn an_odd_detail_does_not_lose_the_verdicts() {
         let response = send(answer("200 OK", "", body)).await.unwrap();
         let batch = batch(&["a"]);
         let report = response.report(&batch);
-        assert_eq!(
-            report.outcomes()[0].verdict,
-            lon_batch::Verdict::Accepted,
-            "{odd}"
-        );
+        assert_eq!(report.outcomes()[0].verdict, lon_batch::Verdict::Accepted, "{odd}");
         assert_eq!(report.unmatched().len(), 1);
         assert_eq!(report.unmatched()[0].verdict(), lon_batch::Verdict::Unclear);
         assert!(!report.all_accepted());

@@ -61,10 +61,7 @@ async fn name_not_found() {
         }
     }
     let http = own_client().dns_resolver(Arc::new(NoSuchName));
-    let client = client_of("https://example.invalid")
-        .http_client(http)
-        .build()
-        .unwrap();
+    let client = client_of("https://example.invalid").http_client(http).build().unwrap();
     let error = client.send(&batch(&["a"])).await.unwrap_err();
     assert!(matches!(error, Error::NotSent(_)), "{error:?}");
     assert!(error.is_retryable());
@@ -82,10 +79,7 @@ async fn tls_that_cannot_be_made() {
             let read = stream.read(&mut bytes).await.unwrap();
             let seen = seen.lock().unwrap().take().unwrap();
             seen.send(bytes[..read].to_vec()).unwrap();
-            stream
-                .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-                .await
-                .unwrap();
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
         }
     })
     .await;
@@ -103,10 +97,7 @@ async fn reset_before_the_request_is_read() {
     })
     .await;
     let error = send(server.base_url(), SHORT * 10).await;
-    let lost = matches!(
-        error,
-        Error::MayHaveBeenSent(MayHaveBeenSent::ConnectionLost(_))
-    );
+    let lost = matches!(error, Error::MayHaveBeenSent(MayHaveBeenSent::ConnectionLost(_)));
     assert!(lost, "{error:?}");
     assert!(error.may_have_been_sent() && !error.is_retryable());
     assert_eq!(server.connections(), 1, "sent once");
@@ -116,10 +107,7 @@ async fn reset_before_the_request_is_read() {
 async fn closed_after_the_request_is_read() {
     let server = RawServer::answering("").await;
     let error = send(server.base_url(), SHORT * 10).await;
-    let lost = matches!(
-        error,
-        Error::MayHaveBeenSent(MayHaveBeenSent::ConnectionLost(_))
-    );
+    let lost = matches!(error, Error::MayHaveBeenSent(MayHaveBeenSent::ConnectionLost(_)));
     assert!(lost, "{error:?}");
     assert!(error.may_have_been_sent() && !error.is_retryable());
     assert!(error.source().is_some());
@@ -142,10 +130,7 @@ async fn a_kept_connection_that_the_server_closed_is_not_a_reason_to_send_twice(
         let closed = Arc::clone(&notify);
         async move {
             read_request(&mut stream).await;
-            stream
-                .write_all(&answer("200 OK", "", ACCEPTED))
-                .await
-                .unwrap();
+            stream.write_all(&answer("200 OK", "", ACCEPTED)).await.unwrap();
             drop(stream);
             closed.notify_one();
         }
@@ -171,10 +156,7 @@ async fn a_request_that_was_read_on_a_kept_connection_is_not_sent_again() {
         async move {
             read_request(&mut stream).await;
             requests.fetch_add(1, Ordering::SeqCst);
-            stream
-                .write_all(&answer("200 OK", "", ACCEPTED))
-                .await
-                .unwrap();
+            stream.write_all(&answer("200 OK", "", ACCEPTED)).await.unwrap();
             read_request(&mut stream).await;
             requests.fetch_add(1, Ordering::SeqCst);
         }
@@ -183,14 +165,8 @@ async fn a_request_that_was_read_on_a_kept_connection_is_not_sent_again() {
     let client = client_of(server.base_url()).build().unwrap();
     client.send(&batch(&["a"])).await.unwrap();
     let error = client.send(&batch(&["a"])).await.unwrap_err();
-    assert!(
-        error.may_have_been_sent() && !error.is_retryable(),
-        "{error:?}"
-    );
-    assert_eq!(
-        (requests.load(Ordering::SeqCst), server.connections()),
-        (2, 1)
-    );
+    assert!(error.may_have_been_sent() && !error.is_retryable(), "{error:?}");
+    assert_eq!((requests.load(Ordering::SeqCst), server.connections()), (2, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -218,10 +194,7 @@ async fn sends_at_the_same_time_do_not_mix_what_they_saw() {
         match result.unwrap() {
             Ok(_) => whole += 1,
             Err(Error::AcceptedUnreadable(error)) => {
-                assert_eq!(
-                    (error.reason(), error.status().as_u16()),
-                    (UnreadableReason::Cut, 202)
-                );
+                assert_eq!((error.reason(), error.status().as_u16()), (UnreadableReason::Cut, 202));
                 assert!(error.source().is_some());
                 cut += 1;
             }
@@ -261,29 +234,12 @@ async fn no_answer_in_time() {
 async fn the_time_out_of_one_call() {
     let server = stalling(Vec::new()).await;
     let client = client_of(server.base_url()).build().unwrap();
-    let error = client
-        .with_timeout(SHORT)
-        .send(&batch(&["a"]))
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(error, Error::MayHaveBeenSent(MayHaveBeenSent::TimedOut(_))),
-        "{error:?}"
-    );
+    let error = client.with_timeout(SHORT).send(&batch(&["a"])).await.unwrap_err();
+    assert!(matches!(error, Error::MayHaveBeenSent(MayHaveBeenSent::TimedOut(_))), "{error:?}");
     // It applies to a client of one's own too.
-    let client = client_of(server.base_url())
-        .http_client(own_client())
-        .build()
-        .unwrap();
-    let error = client
-        .with_timeout(SHORT)
-        .send(&batch(&["a"]))
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(error, Error::MayHaveBeenSent(MayHaveBeenSent::TimedOut(_))),
-        "{error:?}"
-    );
+    let client = client_of(server.base_url()).http_client(own_client()).build().unwrap();
+    let error = client.with_timeout(SHORT).send(&batch(&["a"])).await.unwrap_err();
+    assert!(matches!(error, Error::MayHaveBeenSent(MayHaveBeenSent::TimedOut(_))), "{error:?}");
 }
 
 #[tokio::test]
@@ -416,10 +372,7 @@ async fn a_client_of_ones_own_takes_no_proxy_to_this_machine() {
     let proxy = RawServer::answering(answer("502 Bad Gateway", "", "")).await;
     let server = RawServer::answering(answer("200 OK", "", ACCEPTED)).await;
     let http = own_client().proxy(reqwest::Proxy::all(proxy.base_url()).unwrap());
-    let client = client_of(server.base_url())
-        .http_client(http)
-        .build()
-        .unwrap();
+    let client = client_of(server.base_url()).http_client(http).build().unwrap();
     client.send(&batch(&["a"])).await.unwrap();
     assert_eq!((server.connections(), proxy.connections()), (1, 0));
 }
@@ -433,32 +386,20 @@ async fn a_client_of_ones_own_sends_the_key_and_the_user_agent_all_the_same() {
         async move {
             let request = read_request(&mut stream).await;
             sent.lock().unwrap().take().unwrap().send(request).unwrap();
-            stream
-                .write_all(&answer("200 OK", "", ACCEPTED))
-                .await
-                .unwrap();
+            stream.write_all(&answer("200 OK", "", ACCEPTED)).await.unwrap();
         }
     })
     .await;
     let mut headers = HeaderMap::new();
     headers.insert("authorization", "Bearer of another".parse().unwrap());
     let http = own_client().user_agent("other/1").default_headers(headers);
-    let client = client_of(server.base_url())
-        .http_client(http)
-        .build()
-        .unwrap();
+    let client = client_of(server.base_url()).http_client(http).build().unwrap();
     client.send(&batch(&["a"])).await.unwrap();
     let request = request.await.unwrap();
-    for line in [
-        format!("authorization: Bearer {KEY}\r\n"),
-        "user-agent: lon-batch/".to_owned(),
-    ] {
+    for line in [format!("authorization: Bearer {KEY}\r\n"), "user-agent: lon-batch/".to_owned()] {
         assert_eq!(request.matches(&line).count(), 1, "{request}");
     }
-    assert!(
-        !request.contains("other") && !request.contains("api-version"),
-        "{request}"
-    );
+    assert!(!request.contains("other") && !request.contains("api-version"), "{request}");
 }
 
 /// Set for the process that a test starts of itself.

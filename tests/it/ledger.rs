@@ -79,11 +79,7 @@ impl Told {
     }
 
     pub fn nothing(run: &Run<'_>) -> Self {
-        Self {
-            messages: Vec::new(),
-            bad_items: Vec::new(),
-            summary: run.summary(),
-        }
+        Self { messages: Vec::new(), bad_items: Vec::new(), summary: run.summary() }
     }
 
     pub fn add(&mut self, outcome: BatchOutcome) {

@@ -34,9 +34,7 @@ fn strict_parsing() {
         assert_eq!(Msisdn::parse(text), Err(error), "{text:?}");
         assert_eq!(Msisdn::try_from(text), Err(error));
         let json = serde_json::to_string(text).unwrap();
-        let refused = serde_json::from_str::<Msisdn>(&json)
-            .unwrap_err()
-            .to_string();
+        let refused = serde_json::from_str::<Msisdn>(&json).unwrap_err().to_string();
         assert!(refused.starts_with(&error.to_string()), "{refused}");
     }
 }
@@ -99,11 +97,7 @@ fn a_trunk_prefix_is_a_hint_and_no_error() {
         ("+6591234567", false),
         ("+3906698123", false),
     ] {
-        assert_eq!(
-            Msisdn::parse(text).unwrap().has_trunk_prefix(),
-            hint,
-            "{text}"
-        );
+        assert_eq!(Msisdn::parse(text).unwrap().has_trunk_prefix(), hint, "{text}");
     }
 }
 
@@ -112,27 +106,18 @@ fn national_numbers_and_countries() {
     for (text, error) in [
         ("", NationalNumberError::Empty),
         ("123", NationalNumberError::Length { digits: 3 }),
-        (
-            "1234567890123456",
-            NationalNumberError::Length { digits: 16 },
-        ),
+        ("1234567890123456", NationalNumberError::Length { digits: 16 }),
         ("0912 345", NationalNumberError::Character { position: 5 }),
         ("０９１２", NationalNumberError::Character { position: 1 }),
     ] {
         assert_eq!(NationalNumber::parse(text), Err(error), "{text:?}");
     }
-    assert_eq!(
-        NationalNumber::parse("0912345678").unwrap().to_string(),
-        "0912345678"
-    );
+    assert_eq!(NationalNumber::parse("0912345678").unwrap().to_string(), "0912345678");
     for text in ["", "S", "SGP", "S1", "日本", "é", "s "] {
         assert!(CountryCode::parse(text).is_err(), "{text:?}");
     }
     for text in ["sg", "SG", "Sg", "uk", "GB"] {
-        assert_eq!(
-            CountryCode::parse(text).unwrap().to_string(),
-            text.to_ascii_uppercase()
-        );
+        assert_eq!(CountryCode::parse(text).unwrap().to_string(), text.to_ascii_uppercase());
     }
 }
 
@@ -149,18 +134,12 @@ fn recipients_are_read_as_they_are_written() {
     }
     // A country beside an E.164 number is not needed, and is left out.
     assert_eq!(Recipient::parse("+6591234567", Some("sg")), Ok(e164));
-    assert_eq!(
-        Recipient::parse("91234567", None),
-        Err(RecipientError::NoCountry)
-    );
+    assert_eq!(Recipient::parse("91234567", None), Err(RecipientError::NoCountry));
     assert!(matches!(
         Recipient::parse("+6591234567", Some("SGP")),
         Err(RecipientError::Country(_))
     ));
-    assert!(matches!(
-        Recipient::parse("9123-4567", Some("SG")),
-        Err(RecipientError::National(_))
-    ));
+    assert!(matches!(Recipient::parse("9123-4567", Some("SG")), Err(RecipientError::National(_))));
 }
 
 #[test]
@@ -170,12 +149,7 @@ fn numbers_are_masked_in_debug_and_absent_in_errors() {
     let national = Recipient::national("91234567", "SG").unwrap();
     let debug = format!("{national:?} {:?}", Recipient::from(number));
     assert!(!debug.contains("9123"), "{debug}");
-    for text in [
-        "91234567",
-        "+65-91234567",
-        "+6591234567x",
-        "+065912345671234567890",
-    ] {
+    for text in ["91234567", "+65-91234567", "+6591234567x", "+065912345671234567890"] {
         for error in [
             format!("{0} {0:?}", Msisdn::parse(text).unwrap_err()),
             format!("{0} {0:?}", Recipient::parse(text, None).unwrap_err()),

@@ -66,16 +66,8 @@ fn filled(number: &str, url: &str) -> String {
 #[test]
 fn a_client_without_tls_says_so_and_a_number_without_a_country_is_no_recipient() {
     let number = r#"Msisdn::parse("+6591234567").unwrap()"#;
-    let output = program(
-        "no-tls",
-        root(),
-        &filled(number, r#""https://example.com""#),
-    );
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = program("no-tls", root(), &filled(number, r#""https://example.com""#));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
         "true\nnothing was sent: tls: this build of lon-batch has no TLS: turn on its feature \
@@ -84,10 +76,7 @@ fn a_client_without_tls_says_so_and_a_number_without_a_country_is_no_recipient()
     // Plain http to this machine needs none.
     let output = program("no-tls", root(), &filled(number, r#""http://127.0.0.1:9""#));
     assert!(output.status.success());
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout),
-        "true\nhttp://127.0.0.1:9\n"
-    );
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "true\nhttp://127.0.0.1:9\n");
 
     // The same program with a national number alone does not compile, for that reason alone.
     let number = r#"NationalNumber::parse("91234567").unwrap()"#;
@@ -154,14 +143,8 @@ fn a_change_of_the_spec_reaches_the_client() {
             "        heldCount:\n          type: integer\n          format: int64\n          nullable: true\n          description: New.\n        acceptedCount:\n",
         ),
         // Values of lists, open and closed, a region, a limit.
-        (
-            "        - userPlus\n",
-            "        - userPlus\n        - rocketLaunch\n",
-        ),
-        (
-            "      enum: [AUTO, GSM7, UCS2]",
-            "      enum: [AUTO, GSM7, UCS2, UTF8]",
-        ),
+        ("        - userPlus\n", "        - userPlus\n        - rocketLaunch\n"),
+        ("      enum: [AUTO, GSM7, UCS2]", "      enum: [AUTO, GSM7, UCS2, UTF8]"),
         (
             "        - {value: queued,",
             "        - {value: held, description: New.}\n        - {value: queued,",
@@ -180,9 +163,7 @@ fn a_change_of_the_spec_reaches_the_client() {
     let noise = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{noise}");
     assert_eq!(
-        String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .collect::<Vec<_>>(),
+        String::from_utf8_lossy(&output.stdout).lines().collect::<Vec<_>>(),
         [
             "nothing was sent, 3 problems:",
             "  messages: 3 entries, at least 1 and at most 2",

@@ -19,10 +19,7 @@ use crate::support::{message, msisdn};
 static BATCH_REQUEST: LazyLock<Validator> = LazyLock::new(|| {
     let mut schema = committed().value;
     schema["$ref"] = Value::from("#/components/schemas/BatchRequest");
-    jsonschema::options()
-        .with_draft(jsonschema::Draft::Draft4)
-        .build(&schema)
-        .unwrap()
+    jsonschema::options().with_draft(jsonschema::Draft::Draft4).build(&schema).unwrap()
 });
 
 #[test]
@@ -37,10 +34,7 @@ fn the_judge_refuses_what_is_no_request() {
         fine.replace(r#""a""#, "null"),
         fine.replace("content", "contents"),
         fine.replace(r#""title": "a""#, r#""icon": "newIcon""#),
-        fine.replace(
-            "}}]",
-            &format!("}}, \"clientMessageId\": \"{}\"}}]", "x".repeat(51)),
-        ),
+        fine.replace("}}]", &format!("}}, \"clientMessageId\": \"{}\"}}]", "x".repeat(51))),
     ] {
         assert!(!BATCH_REQUEST.is_valid(&of(&json)), "{json}");
     }
@@ -69,24 +63,13 @@ fn text() -> impl Strategy<Value = SmolStr> {
 
 fn content() -> impl Strategy<Value = Content> {
     let icon = proptest::sample::select(Icon::KNOWN).prop_map(|icon| icon.clone());
-    let texts = (
-        option::of(text()),
-        option::of(text()),
-        option::of(text()),
-        option::of(text()),
-    );
+    let texts = (option::of(text()), option::of(text()), option::of(text()), option::of(text()));
     let emphasis = option::of((text(), text()));
     let (list, actions) = (vec((text(), text()), 0..4), vec((text(), url()), 0..3));
     (texts, option::of(icon), emphasis, list, actions).prop_map(
         |((title, company, greeting, explanation), icon, emphasis, list, actions)| {
-            let mut content = Content {
-                title,
-                company,
-                greeting,
-                explanation,
-                icon,
-                ..Content::default()
-            };
+            let mut content =
+                Content { title, company, greeting, explanation, icon, ..Content::default() };
             if let Some((label, text)) = emphasis {
                 content = content.emphasis(label, text);
             }
@@ -102,32 +85,15 @@ fn content() -> impl Strategy<Value = Content> {
 }
 
 fn sms() -> impl Strategy<Value = SmsFallback> {
-    let encoding = prop_oneof![
-        Just(Encoding::Auto),
-        Just(Encoding::Gsm7),
-        Just(Encoding::Ucs2)
-    ];
-    (
-        "\\PC{1,20}",
-        option::of("\\PC{0,16}".prop_map(SmolStr::from)),
-        option::of(encoding),
+    let encoding = prop_oneof![Just(Encoding::Auto), Just(Encoding::Gsm7), Just(Encoding::Ucs2)];
+    ("\\PC{1,20}", option::of("\\PC{0,16}".prop_map(SmolStr::from)), option::of(encoding)).prop_map(
+        |(text, source, encoding)| SmsFallback { source, encoding, ..SmsFallback::new(text) },
     )
-        .prop_map(|(text, source, encoding)| SmsFallback {
-            source,
-            encoding,
-            ..SmsFallback::new(text)
-        })
 }
 
 /// A batch that is valid but for contents with nothing set, which are given a title.
 fn batch() -> impl Strategy<Value = Batch> {
-    let one = (
-        recipient(),
-        content(),
-        option::of(sms()),
-        option::of(url()),
-        any::<bool>(),
-    );
+    let one = (recipient(), content(), option::of(sms()), option::of(url()), any::<bool>());
     let head = (option::of("\\PC{0,100}"), any::<bool>());
     (head, vec(one, 1..20)).prop_map(|((id, include), messages)| {
         let messages = messages.into_iter().enumerate();
@@ -143,9 +109,7 @@ fn batch() -> impl Strategy<Value = Batch> {
             message.sms_fallback = sms.map(Into::into);
             message
         });
-        let batch = Batch::builder()
-            .messages(messages)
-            .include_messages_in_response(include);
+        let batch = Batch::builder().messages(messages).include_messages_in_response(include);
         let batch = match id {
             Some(id) => batch.client_batch_id(id),
             None => batch,

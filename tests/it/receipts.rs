@@ -107,10 +107,7 @@ fn unreadable(body: impl AsRef<[u8]>) -> UnreadableEvent {
 static RECEIPT: LazyLock<Validator> = LazyLock::new(|| {
     let mut schema = committed().value;
     schema["$ref"] = Value::from("#/components/schemas/DeliveryReceipt");
-    jsonschema::options()
-        .with_draft(jsonschema::Draft::Draft4)
-        .build(&schema)
-        .unwrap()
+    jsonschema::options().with_draft(jsonschema::Draft::Draft4).build(&schema).unwrap()
 });
 
 /// What the spec says is wrong with a receipt.
@@ -217,20 +214,11 @@ fn every_state_and_detail_of_lon_in_every_version() {
             assert_eq!(receipt.client_message_id(), Some("aaa-1"));
             assert_eq!(receipt.client_batch_id(), Some("aaa_batch"));
             assert_eq!(receipt.timestamp().unwrap(), &"2020-01-04T08:20:02.31Z");
-            assert_eq!(
-                receipt.error_code(),
-                Some(ReceiptErrorCode::AbsentSubscriber)
-            );
+            assert_eq!(receipt.error_code(), Some(ReceiptErrorCode::AbsentSubscriber));
             assert_eq!(receipt.namespace, Some(Namespace::ChatApps));
-            assert_eq!(
-                receipt.event_type,
-                Some(EventType::OutboundMessageStatusChanged)
-            );
+            assert_eq!(receipt.event_type, Some(EventType::OutboundMessageStatusChanged));
             let payload = &receipt.payload;
-            assert_eq!(
-                payload.batch_id.as_deref(),
-                Some("cf3cbbf5-3e2d-ea11-815d-020897df5459")
-            );
+            assert_eq!(payload.batch_id.as_deref(), Some("cf3cbbf5-3e2d-ea11-815d-020897df5459"));
             assert_eq!(payload.sub_account_id.as_deref(), Some("my-subaccount"));
             let user = payload.user.as_ref().unwrap();
             assert_eq!(user.msisdn.as_deref(), Some("+6500000000"));
@@ -248,10 +236,7 @@ fn states_details_and_codes_that_nobody_knows_are_kept() {
     });
     let receipt = read(&sent);
     assert_eq!(receipt.state(), &MessageState::Other("teleported".into()));
-    assert_eq!(
-        receipt.detail(),
-        Some(&StatusDetail::Other("by_beam".into()))
-    );
+    assert_eq!(receipt.detail(), Some(&StatusDetail::Other("by_beam".into())));
     assert_eq!(receipt.error_code(), Some(ReceiptErrorCode::Other(77)));
     assert_eq!(receipt.reason(), None);
     assert_eq!(receipt.stage(), Stage::Unknown);
@@ -266,10 +251,7 @@ fn no_optional_member_has_to_be_there_or_to_be_what_it_should() {
     assert!(members.len() >= 20);
     let mut optional = 0;
     for (place, kind, required) in &members {
-        assert!(
-            whole().pointer(place).is_some(),
-            "{place} is new: put it into the example"
-        );
+        assert!(whole().pointer(place).is_some(), "{place} is new: put it into the example");
         if *required {
             continue;
         }
@@ -370,13 +352,7 @@ fn an_event_type_that_is_no_text_says_nothing() {
 fn ids_are_whatever_they_are() {
     let long = "x".repeat(1000);
     for id in ["not-a-uuid", "0", "ä/漢字 🎫", " ", "D03CBBF5", &long] {
-        for place in [
-            "umid",
-            "batchId",
-            "clientMessageId",
-            "clientBatchId",
-            "subAccountId",
-        ] {
+        for place in ["umid", "batchId", "clientMessageId", "clientBatchId", "subAccountId"] {
             let receipt = read(&with(&format!("/payload/{place}"), id.into()));
             let written = serde_json::to_value(&receipt).unwrap();
             assert_eq!(written["payload"][place], id);
@@ -390,19 +366,10 @@ fn timestamps_of_every_shape() {
     for (text, moment) in [
         ("2020-01-04T08:20:02Z", at(1_578_126_002, 0)),
         ("2020-01-04T08:20:02.31Z", at(1_578_126_002, 310_000_000)),
-        (
-            "2020-01-04T08:20:02.4297387Z",
-            at(1_578_126_002, 429_738_700),
-        ),
-        (
-            "2020-01-04T08:20:02.4297387+00:00",
-            at(1_578_126_002, 429_738_700),
-        ),
+        ("2020-01-04T08:20:02.4297387Z", at(1_578_126_002, 429_738_700)),
+        ("2020-01-04T08:20:02.4297387+00:00", at(1_578_126_002, 429_738_700)),
         ("2020-01-04T08:20:02+00:00", at(1_578_126_002, 0)),
-        (
-            "2020-01-04T16:20:02.31+08:00",
-            at(1_578_126_002, 310_000_000),
-        ),
+        ("2020-01-04T16:20:02.31+08:00", at(1_578_126_002, 310_000_000)),
         ("2020-01-04T08:20:02", at(1_578_126_002, 0)),
         ("2020-01-04T08:20:02.31", at(1_578_126_002, 310_000_000)),
         ("", None),
@@ -413,11 +380,7 @@ fn timestamps_of_every_shape() {
     ] {
         let receipt = read(&with("/payload/status/timestamp", text.into()));
         assert_eq!(receipt.timestamp().unwrap(), &text);
-        assert_eq!(
-            receipt.timestamp().unwrap().to_system_time(),
-            moment,
-            "{text}"
-        );
+        assert_eq!(receipt.timestamp().unwrap().to_system_time(), moment, "{text}");
     }
     let receipt = read(&with("/payload/status/timestamp", json!(1_578_126_002)));
     assert_eq!(receipt.timestamp().unwrap(), &"1578126002");
@@ -427,26 +390,10 @@ fn timestamps_of_every_shape() {
 #[test]
 fn channel_namespace_and_event_type_in_any_case() {
     for (channel, namespace, event_type) in [
-        (
-            "LineNotification",
-            "ChatApps",
-            "outbound_message_status_changed",
-        ),
-        (
-            "LINENOTIFICATION",
-            "CHATAPPS",
-            "OUTBOUND_MESSAGE_STATUS_CHANGED",
-        ),
-        (
-            "linenotification",
-            "chatapps",
-            "Outbound_Message_Status_Changed",
-        ),
-        (
-            "lineNOTIFICATION",
-            "chatApps",
-            "outbound_Message_status_Changed",
-        ),
+        ("LineNotification", "ChatApps", "outbound_message_status_changed"),
+        ("LINENOTIFICATION", "CHATAPPS", "OUTBOUND_MESSAGE_STATUS_CHANGED"),
+        ("linenotification", "chatapps", "Outbound_Message_Status_Changed"),
+        ("lineNOTIFICATION", "chatApps", "outbound_Message_status_Changed"),
     ] {
         let mut sent = whole();
         sent["payload"]["channel"] = channel.into();
@@ -454,24 +401,15 @@ fn channel_namespace_and_event_type_in_any_case() {
         sent["eventType"] = event_type.into();
         let receipt = read(&sent);
         assert!(receipt.is_lon());
-        assert!(matches!(
-            receipt.payload.channel,
-            Some(Channel::LineNotification)
-        ));
+        assert!(matches!(receipt.payload.channel, Some(Channel::LineNotification)));
         assert!(matches!(receipt.namespace, Some(Namespace::ChatApps)));
-        assert!(matches!(
-            receipt.event_type,
-            Some(EventType::OutboundMessageStatusChanged)
-        ));
+        assert!(matches!(receipt.event_type, Some(EventType::OutboundMessageStatusChanged)));
     }
     assert_eq!(Channel::Other("RCS".into()), Channel::from("rcs"));
     // The case of what is no ASCII letter is another letter.
     assert_ne!(Channel::from("é"), Channel::from("É"));
     let inbound = other(&json!({"eventType": "INBOUND_message_received"}));
-    assert!(matches!(
-        inbound.event_type,
-        Some(EventType::InboundMessageReceived)
-    ));
+    assert!(matches!(inbound.event_type, Some(EventType::InboundMessageReceived)));
 }
 
 #[test]
@@ -547,10 +485,7 @@ fn a_lon_receipt_in_a_line_of_a_log() {
     );
     let mut fine = with("/payload/status", json!({"state": "sent", "errorCode": 0}));
     put(&mut fine, "/payload/clientMessageId", None);
-    assert_eq!(
-        event(&fine).to_string(),
-        format!("delivery receipt: {UMID} is Sent")
-    );
+    assert_eq!(event(&fine).to_string(), format!("delivery receipt: {UMID} is Sent"));
 }
 
 #[test]
@@ -584,12 +519,7 @@ fn other_events_are_kept_byte_for_byte() {
             Some(EventType::Other("ping".into())),
             r#"event that is no delivery receipt: Other("ping")"#,
         ),
-        (
-            "{}",
-            None,
-            None,
-            "event that is no delivery receipt: of no type",
-        ),
+        ("{}", None, None, "event that is no delivery receipt: of no type"),
         // It has what a receipt has, and says that it is none.
         (
             r#"{"eventType":"other","payload":{"umid":"a","status":{"state":"sent"}}}"#,
@@ -611,18 +541,8 @@ fn other_events_are_kept_byte_for_byte() {
             "event that is no delivery receipt: of no type",
         ),
         // Of the old format but for a part.
-        (
-            r#"{"umid":"a"}"#,
-            None,
-            None,
-            "event that is no delivery receipt: of no type",
-        ),
-        (
-            r#"{"status":"a"}"#,
-            None,
-            None,
-            "event that is no delivery receipt: of no type",
-        ),
+        (r#"{"umid":"a"}"#, None, None, "event that is no delivery receipt: of no type"),
+        (r#"{"status":"a"}"#, None, None, "event that is no delivery receipt: of no type"),
         (
             r#"{"umid":"a","status":"a","payload":{}}"#,
             None,
@@ -688,10 +608,7 @@ fn the_old_flat_format_is_named() {
             panic!("{event:?}");
         };
         assert_eq!(kept.body, serde_json::to_vec(&old).unwrap());
-        assert_eq!(
-            kept.event_type.as_ref().map(EventType::as_str),
-            old["eventType"].as_str()
-        );
+        assert_eq!(kept.event_type.as_ref().map(EventType::as_str), old["eventType"].as_str());
     }
 }
 
@@ -752,12 +669,7 @@ fn half_of_a_character_does_not_lose_the_rest() {
         assert_eq!(receipt.reason(), Some(text), "{written}");
     }
     // What is not JSON for another reason stays so.
-    for body in [
-        r#"{"a": "\ud83d"#,
-        r#"{"a": "\ud83"}"#,
-        r#"{"a": "\ud83d" 1}"#,
-        r#"{"a\"#,
-    ] {
+    for body in [r#"{"a": "\ud83d"#, r#"{"a": "\ud83"}"#, r#"{"a": "\ud83d" 1}"#, r#"{"a\"#] {
         assert_eq!(unreadable(body).status(), 400, "{body}");
     }
 }
@@ -808,11 +720,7 @@ fn a_list_is_never_taken_for_an_object() {
     let listed = |object: &Value| {
         let mut members: Vec<_> = object.as_object().unwrap().iter().collect();
         members.sort_by_key(|(name, _)| *name);
-        members
-            .into_iter()
-            .map(|(_, value)| value)
-            .cloned()
-            .collect::<Value>()
+        members.into_iter().map(|(_, value)| value).cloned().collect::<Value>()
     };
     let listed_at = |place: &str| with(place, listed(whole().pointer(place).unwrap()));
     for place in ["/payload", "/payload/status"] {
@@ -821,10 +729,7 @@ fn a_list_is_never_taken_for_an_object() {
     }
     assert_eq!(read(&listed_at("/payload/user")).payload.user, None);
     let error = unreadable(listed(&whole()).to_string());
-    assert_eq!(
-        error.problem(),
-        &EventProblem::NotAnObject { found: "a list" }
-    );
+    assert_eq!(error.problem(), &EventProblem::NotAnObject { found: "a list" });
 }
 
 #[test]
@@ -838,11 +743,7 @@ fn json_that_is_no_object() {
         (" true ", "true or false"),
     ] {
         let error = unreadable(body);
-        assert_eq!(
-            error.problem(),
-            &EventProblem::NotAnObject { found: what },
-            "{body}"
-        );
+        assert_eq!(error.problem(), &EventProblem::NotAnObject { found: what }, "{body}");
         assert_eq!(
             error.to_string(),
             format!("what was posted cannot be read: {what} where an object is due")
@@ -886,10 +787,7 @@ fn a_receipt_without_what_it_needs_names_it_and_is_kept() {
                 (None, gone),
                 (Some(Value::Null), gone),
                 (Some(json!("delivered")), "a text where an object is due"),
-                (
-                    Some(json!([{"state": "sent"}])),
-                    "a list where an object is due",
-                ),
+                (Some(json!([{"state": "sent"}])), "a list where an object is due"),
             ],
         ),
         (
@@ -935,10 +833,7 @@ fn a_receipt_without_what_it_needs_names_it_and_is_kept() {
     assert_eq!(error.field(), Some("payload.umid"));
     // Of several, one.
     let error = unreadable(with("/payload", json!({})).to_string());
-    assert!(matches!(
-        error.field(),
-        Some("payload.umid" | "payload.status")
-    ));
+    assert!(matches!(error.field(), Some("payload.umid" | "payload.status")));
 }
 
 #[test]
@@ -966,17 +861,8 @@ fn what_is_too_large() {
 
     body.push(b' ');
     let error = unreadable(&body);
-    assert_eq!(
-        error.problem(),
-        &EventProblem::TooLarge {
-            found: 262_145,
-            max: 262_144
-        }
-    );
-    assert_eq!(
-        error.to_string(),
-        "what was posted cannot be read: 262145 bytes, at most 262144"
-    );
+    assert_eq!(error.problem(), &EventProblem::TooLarge { found: 262_145, max: 262_144 });
+    assert_eq!(error.to_string(), "what was posted cannot be read: 262145 bytes, at most 262144");
     assert_eq!(error.status(), 413);
     assert_eq!(error.body(), &body[..64 * 1024]);
     assert_eq!(error.field(), None);
@@ -1081,28 +967,12 @@ fn receipt_codes_are_a_list_of_their_own() {
     }
 
     // Numbers of the API, which say something else there, and of other channels.
-    for number in [
-        1002,
-        3038,
-        1200,
-        429,
-        1000,
-        1054,
-        2000,
-        2025,
-        -1,
-        8,
-        i64::MAX,
-    ] {
+    for number in [1002, 3038, 1200, 429, 1000, 1054, 2000, 2025, -1, 8, i64::MAX] {
         let receipt = coded(number.into(), Value::Null);
         assert!(matches!(receipt.error_code(), Some(Code::Other(it)) if it == number));
         assert_eq!(receipt.reason(), None);
     }
-    assert_eq!(
-        ErrorCode::from(1002),
-        ErrorCode::InvalidMsisdn,
-        "which is no code of a receipt"
-    );
+    assert_eq!(ErrorCode::from(1002), ErrorCode::InvalidMsisdn, "which is no code of a receipt");
 }
 
 #[test]
@@ -1124,14 +994,7 @@ fn a_stage_for_every_state_that_is_known() {
     assert_eq!(MessageState::KNOWN.len(), 11);
     assert_eq!(MessageState::from("teleported").stage(), Stage::Unknown);
 
-    let names = [
-        "unknown",
-        "accepted",
-        "sent",
-        "rejected",
-        "undelivered",
-        "delivered",
-    ];
+    let names = ["unknown", "accepted", "sent", "rejected", "undelivered", "delivered"];
     assert!(Stage::ALL.is_sorted());
     assert_eq!(Stage::ALL.map(Stage::as_str), names);
     assert_eq!(Stage::ALL.map(|stage| stage.to_string()), names);
@@ -1140,10 +1003,7 @@ fn a_stage_for_every_state_that_is_known() {
         assert_eq!(serde_json::from_value::<Stage>(name.into()).unwrap(), stage);
     }
     assert_eq!(Stage::default(), Stage::Unknown);
-    assert_eq!(
-        Stage::ALL.map(Stage::is_final),
-        [false, false, false, true, true, true]
-    );
+    assert_eq!(Stage::ALL.map(Stage::is_final), [false, false, false, true, true, true]);
 }
 
 #[test]

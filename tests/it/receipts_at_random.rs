@@ -94,11 +94,7 @@ fn assert_sound(body: &[u8]) -> Result<(), TestCaseError> {
             (error.to_string(), format!("{error:?}"))
         }
     };
-    prop_assert!(
-        !line.is_empty() && !line.contains(char::is_control),
-        "{}",
-        line
-    );
+    prop_assert!(!line.is_empty() && !line.contains(char::is_control), "{}", line);
     prop_assert!(!debug.contains("91234567"), "{}", debug);
     Ok(())
 }

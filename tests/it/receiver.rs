@@ -62,8 +62,7 @@ impl Server {
     }
 
     async fn authorized(&self, body: impl AsRef<[u8]>) -> StatusCode {
-        self.post(&format!("authorization: {SECRET}\r\n"), body)
-            .await
+        self.post(&format!("authorization: {SECRET}\r\n"), body).await
     }
 
     async fn request(&self, method: &str, headers: &str, body: &[u8]) -> (StatusCode, String) {
@@ -124,9 +123,8 @@ fn slow(answer_within: Duration, max_running: usize) -> Slow {
     let ended = Arc::new(AtomicUsize::new(0));
     let (sender, began) = mpsc::unbounded_channel();
     let (permits, count) = (Arc::clone(&go), Arc::clone(&ended));
-    let builder = Receiver::builder(webhook())
-        .answer_within(answer_within)
-        .max_running(max_running);
+    let builder =
+        Receiver::builder(webhook()).answer_within(answer_within).max_running(max_running);
     let receiver = builder.handler(move |_| {
         sender.send(()).unwrap();
         let (permits, count) = (Arc::clone(&permits), Arc::clone(&count));
@@ -135,12 +133,7 @@ fn slow(answer_within: Duration, max_running: usize) -> Slow {
             count.fetch_add(1, Ordering::SeqCst);
         }
     });
-    Slow {
-        receiver,
-        go,
-        began,
-        ended,
-    }
+    Slow { receiver, go, began, ended }
 }
 
 #[tokio::test]
@@ -291,11 +284,7 @@ async fn a_hundred_posts_are_answered_in_time_while_the_function_is_slow() {
     for _ in 0..100 {
         slow.began.recv().await.unwrap();
     }
-    assert_eq!(
-        slow.ended.load(Ordering::SeqCst),
-        0,
-        "none had ended when it was answered"
-    );
+    assert_eq!(slow.ended.load(Ordering::SeqCst), 0, "none had ended when it was answered");
 
     // One more may not start: it is not acknowledged.
     let status = server.authorized(RECEIPT).await;
@@ -357,12 +346,10 @@ async fn an_answer_takes_four_seconds_at_the_most() {
     assert_eq!(within, Duration::from_secs(4));
     let go = Arc::new(Semaphore::new(0));
     let permits = Arc::clone(&go);
-    let receiver = Receiver::builder(webhook())
-        .max_running(1)
-        .handler(move |_| {
-            let permits = Arc::clone(&permits);
-            async move { permits.acquire().await.unwrap().forget() }
-        });
+    let receiver = Receiver::builder(webhook()).max_running(1).handler(move |_| {
+        let permits = Arc::clone(&permits);
+        async move { permits.acquire().await.unwrap().forget() }
+    });
 
     let to_the_second = |(status, took): (_, Duration)| (status, took.as_secs());
     // Half of the time is the function's, so the body has the other.
@@ -438,10 +425,7 @@ async fn an_event_that_waits_for_its_function_is_handled_before_a_shutdown_ends(
 async fn an_event_goes_on_when_the_connection_is_lost() {
     let mut slow = slow(LONG, 1);
     let server = Server::of(&slow.receiver).await;
-    let head = format!(
-        "authorization: {SECRET}\r\ncontent-length: {}\r\n",
-        RECEIPT.len()
-    );
+    let head = format!("authorization: {SECRET}\r\ncontent-length: {}\r\n", RECEIPT.len());
     let mut stream = server.connect("POST", &head).await;
     stream.write_all(RECEIPT.as_bytes()).await.unwrap();
     slow.began.recv().await.unwrap();
@@ -484,10 +468,7 @@ async fn what_was_not_handled_is_posted_again() {
 /// What was logged by this crate, and that there is nothing secret in it.
 fn logged() -> String {
     let lines = log::take();
-    let ours: Vec<_> = lines
-        .lines()
-        .filter(|it| it.contains("lon_batch"))
-        .collect();
+    let ours: Vec<_> = lines.lines().filter(|it| it.contains("lon_batch")).collect();
     let ours = ours.join("\n");
     assert_no_secrets(&ours);
     assert!(!ours.contains("webhook-secret"), "{ours}");
@@ -497,10 +478,9 @@ fn logged() -> String {
 #[tokio::test]
 async fn why_an_event_was_not_handled_is_told_to_the_log() {
     log::listen();
-    for (within, before, after) in [
-        (LONG, "WARN", "not handled, "),
-        (SHORT, "ERROR", "acknowledged and not handled, "),
-    ] {
+    for (within, before, after) in
+        [(LONG, "WARN", "not handled, "), (SHORT, "ERROR", "acknowledged and not handled, ")]
+    {
         for (panics, why) in [
             (false, "the function failed: no row for +********67: "),
             (true, "the function panicked: "),
@@ -527,10 +507,7 @@ async fn why_an_event_was_not_handled_is_told_to_the_log() {
             receiver.shutdown().await;
             let lines = logged();
             assert!(lines.contains(before), "{lines}");
-            assert!(
-                lines.contains(&format!(" {after}{why}delivery receipt")),
-                "{lines}"
-            );
+            assert!(lines.contains(&format!(" {after}{why}delivery receipt")), "{lines}");
             assert!(lines.contains(UMID), "{lines}");
         }
     }
@@ -550,14 +527,9 @@ async fn an_event_that_is_handled_late_is_no_failure() {
 #[tokio::test]
 async fn what_was_not_read_is_told_to_the_log() {
     log::listen();
-    let receiver = Receiver::builder(webhook())
-        .answer_within(SHORT)
-        .handler(|_| async {});
+    let receiver = Receiver::builder(webhook()).answer_within(SHORT).handler(|_| async {});
     let large = Full::from(vec![b' '; MAX_EVENT_BYTES + 1]);
-    assert_eq!(
-        call(&receiver, large).await.0,
-        StatusCode::PAYLOAD_TOO_LARGE
-    );
+    assert_eq!(call(&receiver, large).await.0, StatusCode::PAYLOAD_TOO_LARGE);
     assert!(logged().contains("whose body was not read: 413"));
     assert_eq!(call(&receiver, Never).await.0, StatusCode::REQUEST_TIMEOUT);
     assert!(logged().contains("whose body was not read: 408"));
@@ -566,9 +538,7 @@ async fn what_was_not_read_is_told_to_the_log() {
 #[test]
 fn what_the_end_of_the_runtime_cuts_off_is_told_to_the_log() {
     log::listen();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.unwrap();
     runtime.block_on(async {
         let builder = Receiver::builder(webhook()).answer_within(SHORT);
@@ -579,10 +549,7 @@ fn what_the_end_of_the_runtime_cuts_off_is_told_to_the_log() {
     drop(runtime);
     let lines = logged();
     assert!(lines.contains("ERROR"), "{lines}");
-    assert!(
-        lines.contains("acknowledged and not handled, the runtime ended"),
-        "{lines}"
-    );
+    assert!(lines.contains("acknowledged and not handled, the runtime ended"), "{lines}");
 }
 
 #[tokio::test]
@@ -594,10 +561,7 @@ async fn receipts_in_the_old_format_are_told_to_the_log() {
     let posted = events.recv().await.unwrap();
     assert!(matches!(posted.event, Ok(Event::OldFormat(_))));
     let lines = logged();
-    assert!(
-        lines.contains("WARN") && lines.contains("old flat format"),
-        "{lines}"
-    );
+    assert!(lines.contains("WARN") && lines.contains("old flat format"), "{lines}");
 }
 
 #[tokio::test]
@@ -640,19 +604,11 @@ fn a_value_that_no_header_has_is_refused_and_none_is_printed() {
     for value in ["", " ", "a ", " a", "a\n", "a\tb", "geheim\u{fc}", "\u{7f}"] {
         let error = Webhook::new(value).unwrap_err();
         let found = value.chars().count();
-        assert!(
-            error
-                .to_string()
-                .starts_with(&format!("{found} characters;"))
-        );
+        assert!(error.to_string().starts_with(&format!("{found} characters;")));
         assert!(webhook().or(value).is_err());
     }
     let receiver = Receiver::new(webhook(), |_| async {});
-    let text = format!(
-        "{:?} {receiver:?} {:?}",
-        webhook(),
-        Receiver::builder(webhook())
-    );
+    let text = format!("{:?} {receiver:?} {:?}", webhook(), Receiver::builder(webhook()));
     assert_no_secrets(&text);
     assert!(!text.contains("webhook-secret"), "{text}");
 }

@@ -19,18 +19,13 @@ use crate::support::{
 
 /// The default, in a hurry.
 fn quick() -> RetryPolicy {
-    RetryPolicy::default()
-        .base_delay(Duration::from_millis(2))
-        .max_delay(Duration::from_millis(10))
+    RetryPolicy::default().base_delay(Duration::from_millis(2)).max_delay(Duration::from_millis(10))
 }
 
 const BUSY: Answer = Answer::TooManyRequests { retry_after: None };
 
 fn failing(status: u16) -> Answer {
-    Answer::Error {
-        status: StatusCode::from_u16(status).unwrap(),
-        code: ErrorCode::InternalError,
-    }
+    Answer::Error { status: StatusCode::from_u16(status).unwrap(), code: ErrorCode::InternalError }
 }
 
 async fn sandbox_with(answers: impl IntoIterator<Item = Answer>) -> Sandbox {
@@ -92,9 +87,7 @@ impl Resolve for Late {
     fn resolve(&self, _: Name) -> Resolving {
         let left = self
             .failures
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
-                left.checked_sub(1)
-            });
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         let addresses: Result<Addrs, _> = match left {
             Ok(_) => Err("no such name".into()),
             Err(_) => Ok(Box::new([self.address].into_iter())),
@@ -105,15 +98,9 @@ impl Resolve for Late {
 
 fn reached_after(failures: usize, sandbox: &Sandbox) -> ClientBuilder {
     let address: SocketAddr = sandbox.base_url()["http://".len()..].parse().unwrap();
-    let late = Late {
-        failures: AtomicUsize::new(failures),
-        address,
-    };
+    let late = Late { failures: AtomicUsize::new(failures), address };
     let http = own_client().dns_resolver(Arc::new(late));
-    sandbox
-        .client()
-        .base_url(format!("http://localhost:{}", address.port()))
-        .http_client(http)
+    sandbox.client().base_url(format!("http://localhost:{}", address.port())).http_client(http)
 }
 
 #[tokio::test]
@@ -140,10 +127,7 @@ async fn tries_are_bounded_in_number() {
 
     for policy in [RetryPolicy::never(), quick().max_attempts(0)] {
         let before = sandbox.requests();
-        client(&sandbox, policy)
-            .send(&batch(&["a"]))
-            .await
-            .unwrap_err();
+        client(&sandbox, policy).send(&batch(&["a"])).await.unwrap_err();
         assert_eq!(sandbox.requests() - before, 1);
     }
 }
@@ -160,10 +144,7 @@ async fn tries_are_bounded_in_time() {
 #[tokio::test]
 async fn retry_after_is_waited_for() {
     let second = Duration::from_secs(1);
-    let sandbox = sandbox_with([Answer::TooManyRequests {
-        retry_after: Some(1),
-    }])
-    .await;
+    let sandbox = sandbox_with([Answer::TooManyRequests { retry_after: Some(1) }]).await;
     let start = Instant::now();
     let client = client(&sandbox, quick());
     client.send(&batch(&["a"])).await.unwrap();
@@ -188,10 +169,7 @@ async fn retry_after_is_waited_for() {
 
 #[tokio::test]
 async fn a_wait_that_is_too_long_is_returned_at_once() {
-    let sandbox = sandbox_with([Answer::TooManyRequests {
-        retry_after: Some(61),
-    }])
-    .await;
+    let sandbox = sandbox_with([Answer::TooManyRequests { retry_after: Some(61) }]).await;
     let client = sandbox.client().build().unwrap();
     let start = Instant::now();
     let error = client.send(&batch(&["a"])).await.unwrap_err();
@@ -217,9 +195,7 @@ async fn what_may_have_been_sent_or_was_refused_is_sent_once() {
         Answer::AcceptAndFail,
         Answer::Exactly {
             status: StatusCode::SERVICE_UNAVAILABLE,
-            headers: [(http::header::RETRY_AFTER, "0".parse().unwrap())]
-                .into_iter()
-                .collect(),
+            headers: [(http::header::RETRY_AFTER, "0".parse().unwrap())].into_iter().collect(),
             body: "<html>".into(),
         },
         Answer::Exactly {
@@ -247,12 +223,7 @@ async fn what_may_have_been_sent_or_was_refused_is_sent_once() {
 #[tokio::test]
 async fn who_asks_for_it_gets_duplicates() {
     let policy = || quick().resend_ambiguous_and_risk_duplicates();
-    let lost = [
-        Answer::AcceptAndFail,
-        Answer::AcceptAndHangUp,
-        failing(503),
-        Answer::HangUp,
-    ];
+    let lost = [Answer::AcceptAndFail, Answer::AcceptAndHangUp, failing(503), Answer::HangUp];
     let sandbox = sandbox_with(lost).await;
     let response = client(&sandbox, policy()).send(&batch(&["a"])).await;
     assert!(response.unwrap().all_accepted());
@@ -275,10 +246,7 @@ async fn a_refusal_does_not_hide_that_an_earlier_try_may_have_been_sent() {
     let policy = quick().resend_ambiguous_and_risk_duplicates();
     for last in [failing(400), failing(401)] {
         let sandbox = sandbox_with([Answer::AcceptAndFail, last]).await;
-        let error = client(&sandbox, policy.clone())
-            .send(&batch(&["a"]))
-            .await
-            .unwrap_err();
+        let error = client(&sandbox, policy.clone()).send(&batch(&["a"])).await.unwrap_err();
         assert!(error.may_have_been_sent(), "{error:?}");
         assert_eq!(error.status(), Some(StatusCode::INTERNAL_SERVER_ERROR));
         assert_eq!((sandbox.requests(), sandbox.accepted_count()), (2, 1));
@@ -324,18 +292,12 @@ async fn tries_can_be_seen_and_nobody_in_them() {
     let body = format!(r#"{{"code": 429, "message": "Jane Doe {NUMBER} {KEY}"}}"#);
     let busy = answer("429 Too Many Requests", "retry-after: 1\r\n", body);
     let server = RawServer::answering(busy).await;
-    let client = client_of(server.base_url())
-        .retry(quick().max_attempts(2))
-        .build()
-        .unwrap();
+    let client = client_of(server.base_url()).retry(quick().max_attempts(2)).build().unwrap();
     let error = client.send(&batch(&["order-1", "b"])).await.unwrap_err();
     assert_no_secrets(&printed(&error));
 
     let log = log::take();
-    let ours: Vec<_> = log
-        .lines()
-        .filter(|line| line.contains("lon_batch"))
-        .collect();
+    let ours: Vec<_> = log.lines().filter(|line| line.contains("lon_batch")).collect();
     assert_eq!(ours.len(), 2, "{log}");
     assert!(ours[0].contains(" WARN "), "{log}");
     let fields =

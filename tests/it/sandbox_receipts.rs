@@ -167,10 +167,7 @@ async fn the_whole_of_version_9_on_the_wire() {
     assert_eq!(receiver.bodies(), [queued, sent, delivered].map(receipt));
     // The answer told the moment that the receipt of the state repeats.
     let status = response.results()[0].status.clone().unwrap();
-    assert_eq!(
-        Some(&sandbox.receipts()[0].timestamp),
-        status.timestamp.as_ref()
-    );
+    assert_eq!(Some(&sandbox.receipts()[0].timestamp), status.timestamp.as_ref());
 }
 
 #[tokio::test]
@@ -180,11 +177,7 @@ async fn the_whole_of_version_8_on_the_wire() {
     let number: NationalNumber = "0912345678".parse().unwrap();
     let country: CountryCode = "th".parse().unwrap();
     let national = Message::new((number, country), Content::new("Hello"));
-    send(
-        &sandbox,
-        [message("a"), national].map(|it| it.dlr_callback_url(receiver.url())),
-    )
-    .await;
+    send(&sandbox, [message("a"), national].map(|it| it.dlr_callback_url(receiver.url()))).await;
     sandbox.advance(Duration::ZERO).await;
 
     let accepted = sandbox.accepted();
@@ -209,15 +202,9 @@ async fn the_whole_of_version_8_on_the_wire() {
     };
     let user = json!({"msisdn": "+6591234567", "channelUserId": "6591234567"});
     let national = json!({"msisdn": "0912345678", "country": "TH", "channelUserId": "0912345678"});
-    assert_eq!(
-        receiver.bodies(),
-        [receipt(0, Some("a"), user), receipt(1, None, national)]
-    );
+    assert_eq!(receiver.bodies(), [receipt(0, Some("a"), user), receipt(1, None, national)]);
     for request in receiver.requests() {
-        assert!(
-            !request.to_lowercase().contains("authorization"),
-            "{request}"
-        );
+        assert!(!request.to_lowercase().contains("authorization"), "{request}");
     }
 }
 
@@ -241,20 +228,9 @@ async fn a_manual_clock_stands_still() {
     sandbox.advance(SECOND).await;
     assert_eq!(
         receiver.order(),
-        [
-            "a queued",
-            "a sent",
-            "b queued",
-            "a delivered",
-            "b sent",
-            "b delivered"
-        ]
+        ["a queued", "a sent", "b queued", "a delivered", "b sent", "b delivered"]
     );
-    let timestamps: Vec<_> = sandbox
-        .receipts()
-        .into_iter()
-        .map(|it| it.timestamp)
-        .collect();
+    let timestamps: Vec<_> = sandbox.receipts().into_iter().map(|it| it.timestamp).collect();
     assert_eq!(timestamps[0], "2020-01-04T08:20:02.310000Z");
     assert_eq!(timestamps[3], "2020-01-04T08:20:03.810000Z");
 }
@@ -298,16 +274,9 @@ async fn a_failed_post_is_made_again_as_the_platform_does() {
         assert_eq!(sandbox.receipts()[0].fate, ReceiptFate::Due);
         let mut tries = Vec::new();
         let ms = Duration::from_millis;
-        for time in [
-            Duration::ZERO,
-            ms(999),
-            ms(1),
-            ms(9_999),
-            ms(1),
-            ms(29_999),
-            ms(1),
-            ms(89_999),
-        ] {
+        for time in
+            [Duration::ZERO, ms(999), ms(1), ms(9_999), ms(1), ms(29_999), ms(1), ms(89_999)]
+        {
             sandbox.advance(time).await;
             tries.push(sandbox.receipts()[0].tries.len());
             assert_eq!(sandbox.receipts()[0].fate, ReceiptFate::Due, "{name}");
@@ -318,11 +287,7 @@ async fn a_failed_post_is_made_again_as_the_platform_does() {
         sandbox.advance(1_000_000 * SECOND).await;
 
         let receipt = &sandbox.receipts()[0];
-        assert_eq!(
-            tried_at(receipt),
-            [0, 1_000, 11_000, 41_000, 131_000],
-            "{name}"
-        );
+        assert_eq!(tried_at(receipt), [0, 1_000, 11_000, 41_000, 131_000], "{name}");
         for it in &receipt.tries {
             match (&it.outcome, &outcome) {
                 (TryOutcome::ConnectionFailed(why), TryOutcome::ConnectionFailed(_)) => {
@@ -334,10 +299,7 @@ async fn a_failed_post_is_made_again_as_the_platform_does() {
         if let Some(receiver) = receiver {
             let bodies = receiver.bodies();
             assert_eq!(bodies.len(), 5, "{name}");
-            assert!(
-                bodies.iter().all(|it| *it == bodies[0]),
-                "{name}: {bodies:?}"
-            );
+            assert!(bodies.iter().all(|it| *it == bodies[0]), "{name}: {bodies:?}");
         }
     }
 }
@@ -361,24 +323,14 @@ async fn one_large_step_carries_out_what_falls_due_in_it() {
 #[tokio::test]
 async fn an_answer_below_400_ends_it_and_redirects_are_not_followed() {
     let elsewhere = Receiver::start().await;
-    for line in [
-        "200 OK",
-        "204 No Content",
-        "299 Odd",
-        "301 Moved",
-        "307 Moved",
-    ] {
+    for line in ["200 OK", "204 No Content", "299 Odd", "301 Moved", "307 Moved"] {
         let location = format!("location: {}\r\n", elsewhere.url());
         let receiver = Receiver::answering(move |_| Some(answer(line, &location, ""))).await;
         let sandbox = started(one_receipt()).await;
         send(&sandbox, [message("a").dlr_callback_url(receiver.url())]).await;
         sandbox.advance(1_000 * SECOND).await;
         let receipt = &sandbox.receipts()[0];
-        assert_eq!(
-            (receipt.fate, receipt.tries.len()),
-            (ReceiptFate::Taken, 1),
-            "{line}"
-        );
+        assert_eq!((receipt.fate, receipt.tries.len()), (ReceiptFate::Taken, 1), "{line}");
         assert_eq!(receiver.requests().len(), 1, "{line}");
     }
     assert_eq!(elsewhere.server.connections(), 0);
@@ -436,13 +388,7 @@ async fn a_receiver_that_does_not_answer_times_out() {
     assert_eq!(seconds, 2 * Receipts::TIME_OUT.as_secs());
     let receipt = &sandbox.receipts()[0];
     assert_eq!(tried_at(receipt), [0, 1_000]);
-    assert!(
-        receipt
-            .tries
-            .iter()
-            .all(|it| it.outcome == TryOutcome::TimedOut),
-        "{receipt:?}"
-    );
+    assert!(receipt.tries.iter().all(|it| it.outcome == TryOutcome::TimedOut), "{receipt:?}");
     sandbox.receipts_settled().await;
     assert_eq!(sandbox.receipts()[0].tries.len(), 5);
 }
@@ -456,10 +402,7 @@ async fn nothing_goes_to_another_machine() {
     // The system would take some of them for this machine, and the receiver would see it.
     for (url, reason) in [
         ("http://192.0.2.1/".to_owned(), NotPosted::NotLoopback),
-        (
-            "http://example.com/receipts".to_owned(),
-            NotPosted::NotLoopback,
-        ),
+        ("http://example.com/receipts".to_owned(), NotPosted::NotLoopback),
         (local("0.0.0.0"), NotPosted::NotLoopback),
         (local("[::]"), NotPosted::NotLoopback),
         (local("[::ffff:127.0.0.1]"), NotPosted::NotLoopback),
@@ -481,12 +424,7 @@ async fn nothing_goes_to_another_machine() {
     }
     assert_eq!(receiver.server.connections(), 0);
 
-    for host in [
-        "127.0.0.1",
-        "localhost",
-        "LOCALHOST",
-        "user:password@127.0.0.1",
-    ] {
+    for host in ["127.0.0.1", "localhost", "LOCALHOST", "user:password@127.0.0.1"] {
         send(&sandbox, [message("a").dlr_callback_url(local(host))]).await;
     }
     sandbox.advance(Duration::ZERO).await;
@@ -525,9 +463,7 @@ async fn receipts_come_in_the_order_that_was_planned() {
                 Step::new(MessageState::Queued).times(2),
                 step(MessageState::Sent).posted_at(3 * SECOND),
                 step(MessageState::Delivered).at(2 * SECOND),
-                step(MessageState::Delivered)
-                    .at(2 * SECOND)
-                    .posted_at(4 * SECOND),
+                step(MessageState::Delivered).at(2 * SECOND).posted_at(4 * SECOND),
             ],
             // At the same time: in the order of planning.
             Some("b") => vec![
@@ -561,11 +497,7 @@ async fn receipts_come_in_the_order_that_was_planned() {
     // The timestamp is when it came to the state, not when it was posted.
     let sent = &bodies[6]["payload"]["status"];
     assert_eq!(sent["timestamp"], "2020-01-04T08:20:03.310000Z");
-    let copies: Vec<_> = sandbox.receipts()[0]
-        .tries
-        .iter()
-        .map(|it| it.copy)
-        .collect();
+    let copies: Vec<_> = sandbox.receipts()[0].tries.iter().map(|it| it.copy).collect();
     assert_eq!(copies, [0, 1]);
     assert_eq!(sandbox.receipts().len(), 7);
 }
@@ -588,10 +520,7 @@ async fn a_post_that_is_made_again_keeps_its_place() {
     .await;
     send(&sandbox, [message("a").dlr_callback_url(receiver.url())]).await;
     sandbox.advance(10 * SECOND).await;
-    assert_eq!(
-        receiver.order(),
-        ["a queued", "a sent", "a queued", "a delivered"]
-    );
+    assert_eq!(receiver.order(), ["a queued", "a sent", "a queued", "a delivered"]);
 }
 
 #[tokio::test]
@@ -620,9 +549,7 @@ async fn details_codes_words_edits_and_losses() {
             Step::new(MessageState::Undelivered)
                 .detail(StatusDetail::RejectedByOperator)
                 .error(expired),
-            Step::new(MessageState::Rejected)
-                .error(expired)
-                .error_message("Too late"),
+            Step::new(MessageState::Rejected).error(expired).error_message("Too late"),
             Step::new(MessageState::Queued)
                 .edit(|json| json["payload"]["channel"] = json!("line"))
                 .times(2),
@@ -645,14 +572,8 @@ async fn details_codes_words_edits_and_losses() {
         })
     );
     assert_eq!(bodies[1]["payload"]["status"]["errorMessage"], "Too late");
-    let channels: Vec<_> = bodies
-        .iter()
-        .map(|body| &body["payload"]["channel"])
-        .collect();
-    assert_eq!(
-        channels,
-        ["LineNotification", "LineNotification", "line", "line"]
-    );
+    let channels: Vec<_> = bodies.iter().map(|body| &body["payload"]["channel"]).collect();
+    assert_eq!(channels, ["LineNotification", "LineNotification", "line", "line"]);
     let receipts = sandbox.receipts();
     assert_eq!(receipts[0].error_code, Some(ReceiptErrorCode::Expired));
     assert_eq!(receipts[0].detail, Some(StatusDetail::RejectedByOperator));
@@ -713,10 +634,8 @@ async fn chaos_is_the_same_for_the_same_seed() {
 
     // There is some of everything.
     for (ending, least) in [("rejected", 5), ("undelivered", 10), ("delivered", 100)] {
-        let mut ids: Vec<_> = order
-            .iter()
-            .filter(|it| it.ends_with(&format!(" {ending}")))
-            .collect();
+        let mut ids: Vec<_> =
+            order.iter().filter(|it| it.ends_with(&format!(" {ending}"))).collect();
         let all = ids.len();
         ids.sort_unstable();
         ids.dedup();
@@ -760,11 +679,7 @@ async fn chaos_can_be_told_from_the_umid() {
 async fn the_url_of_the_account_is_for_messages_without_one() {
     let (account, own) = (Receiver::start().await, Receiver::start().await);
     let sandbox = started(one_receipt().account_callback_url(account.url())).await;
-    send(
-        &sandbox,
-        [message("a"), message("b").dlr_callback_url(own.url())],
-    )
-    .await;
+    send(&sandbox, [message("a"), message("b").dlr_callback_url(own.url())]).await;
     sandbox.advance(SECOND).await;
     assert_eq!(account.order(), ["a queued"]);
     assert_eq!(own.order(), ["b queued"]);
@@ -806,10 +721,7 @@ async fn the_record_is_kept_within_bounds() {
     send(&sandbox, [message("e")]).await;
     sandbox.receipts_settled().await;
     let kept = sandbox.receipts();
-    let ids: Vec<_> = kept
-        .iter()
-        .map(|it| it.client_message_id.as_deref().unwrap())
-        .collect();
+    let ids: Vec<_> = kept.iter().map(|it| it.client_message_id.as_deref().unwrap()).collect();
     assert_eq!(ids, ["c", "c", "c", "d", "d", "d"]);
     // What is not kept is posted all the same.
     assert_eq!(receiver.requests().len(), 12);
@@ -818,12 +730,10 @@ async fn the_record_is_kept_within_bounds() {
 #[tokio::test]
 async fn a_message_without_receipts_takes_no_place_in_the_record() {
     let receiver = Receiver::start().await;
-    let plan = by_hand().plan(
-        |message| match message.message.client_message_id.as_deref() {
-            Some("a") => vec![Step::new(MessageState::Queued)],
-            _ => Vec::new(),
-        },
-    );
+    let plan = by_hand().plan(|message| match message.message.client_message_id.as_deref() {
+        Some("a") => vec![Step::new(MessageState::Queued)],
+        _ => Vec::new(),
+    });
     let builder = Sandbox::builder().receipts(plan).keep(1);
     let sandbox = builder.start().await.unwrap();
     let messages = ["a", "b"].map(|id| message(id).dlr_callback_url(receiver.url()));
@@ -845,10 +755,7 @@ async fn a_clock_that_runs_posts_by_itself() {
     sandbox.receipts_settled().await;
     let receipts = sandbox.receipts();
     assert_eq!(receipts.len(), 6);
-    assert!(
-        receipts.iter().all(|it| it.fate == ReceiptFate::Taken),
-        "{receipts:?}"
-    );
+    assert!(receipts.iter().all(|it| it.fate == ReceiptFate::Taken), "{receipts:?}");
     assert_eq!(receiver.requests().len(), 9);
 
     let failing = Receiver::answering(|_| Some(answer("500 Oh", "", ""))).await;
@@ -856,15 +763,8 @@ async fn a_clock_that_runs_posts_by_itself() {
     sandbox.receipts_settled().await;
     let receipts = sandbox.receipts();
     assert_eq!(tried_at(&receipts[6]), [0, 1_000, 11_000, 41_000, 131_000]);
-    assert_eq!(
-        tried_at(&receipts[8]),
-        [2_000, 3_000, 13_000, 43_000, 133_000]
-    );
-    assert!(
-        receipts[6..]
-            .iter()
-            .all(|it| it.fate == ReceiptFate::GivenUp)
-    );
+    assert_eq!(tried_at(&receipts[8]), [2_000, 3_000, 13_000, 43_000, 133_000]);
+    assert!(receipts[6..].iter().all(|it| it.fate == ReceiptFate::GivenUp));
 }
 
 #[tokio::test]
@@ -881,11 +781,8 @@ async fn without_settings_a_second_is_a_second() {
     // Where the machine is slow, posts may overlap.
     order.sort_unstable();
     assert_eq!(order, ["a delivered", "a queued", "a sent"]);
-    let moments: Vec<_> = sandbox
-        .receipts()
-        .iter()
-        .map(|it| it.timestamp.to_system_time().unwrap())
-        .collect();
+    let moments: Vec<_> =
+        sandbox.receipts().iter().map(|it| it.timestamp.to_system_time().unwrap()).collect();
     let since = |from: SystemTime, to: SystemTime| to.duration_since(from).unwrap();
     assert_eq!(since(moments[0], moments[1]), SECOND);
     assert_eq!(since(moments[0], moments[2]), 2 * SECOND);
@@ -923,12 +820,7 @@ async fn so_many_posts_are_on_their_way_at_a_time() {
     }
     sandbox.receipts_settled().await;
     assert_eq!(answered, 100);
-    assert!(
-        sandbox
-            .receipts()
-            .iter()
-            .all(|it| it.fate == ReceiptFate::Taken)
-    );
+    assert!(sandbox.receipts().iter().all(|it| it.fate == ReceiptFate::Taken));
 }
 
 #[tokio::test]
@@ -977,10 +869,7 @@ async fn an_advance_that_is_dropped_goes_on() {
     answers.add_permits(3);
     sandbox.advance(Duration::ZERO).await;
     let fates: Vec<_> = sandbox.receipts().iter().map(|it| it.fate).collect();
-    assert_eq!(
-        fates,
-        [ReceiptFate::Taken, ReceiptFate::Taken, ReceiptFate::Due]
-    );
+    assert_eq!(fates, [ReceiptFate::Taken, ReceiptFate::Taken, ReceiptFate::Due]);
 }
 
 #[tokio::test]
@@ -1011,20 +900,13 @@ async fn settings_that_are_not_valid_are_told_at_the_start() {
         (Receipts::new().speed(-1.0), "speed"),
         (Receipts::new().speed(f64::NAN), "speed"),
         (Receipts::new().speed(f64::INFINITY), "speed"),
-        (
-            Receipts::new().authorization("Bearer\nhook-1"),
-            "Authorization",
-        ),
+        (Receipts::new().authorization("Bearer\nhook-1"), "Authorization"),
         (
             Receipts::new().clock_starts_at(SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 44)),
             "calendar",
         ),
     ] {
-        let error = Sandbox::builder()
-            .receipts(receipts)
-            .start()
-            .await
-            .unwrap_err();
+        let error = Sandbox::builder().receipts(receipts).start().await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
         let text = error.to_string();
         assert!(text.contains(told) && !text.contains("hook-1"), "{text}");

@@ -30,17 +30,10 @@ fn every_type_of_a_request_has_one() {
     let of_message = serde_json::to_value(schema_for!(Message)).unwrap();
     assert_eq!(of_message["title"], "Message");
     assert_eq!(of_message["properties"]["clientMessageId"]["maxLength"], 50);
-    assert_eq!(
-        of_message["properties"]["user"]["required"],
-        json!(["msisdn"])
-    );
+    assert_eq!(of_message["properties"]["user"]["required"], json!(["msisdn"]));
     let of_content = serde_json::to_value(schema_for!(Content)).unwrap();
     let icons = of_content["properties"]["icon"]["enum"].as_array().unwrap();
     assert_eq!(icons.len(), Icon::KNOWN.len());
     let message = serde_json::to_value(message("a")).unwrap();
-    assert!(
-        jsonschema::validator_for(&of_message)
-            .unwrap()
-            .is_valid(&message)
-    );
+    assert!(jsonschema::validator_for(&of_message).unwrap().is_valid(&message));
 }

@@ -41,10 +41,8 @@ fn build(name: &str, spec: &str) -> Result<PathBuf, String> {
     let output = script.env("CARGO_FEATURE_MOCK", "1").output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     let noise = String::from_utf8(output.stderr).unwrap();
-    let errors: Vec<_> = said
-        .lines()
-        .filter_map(|line| line.strip_prefix("cargo::error="))
-        .collect();
+    let errors: Vec<_> =
+        said.lines().filter_map(|line| line.strip_prefix("cargo::error=")).collect();
     match (output.status.success(), errors.as_slice()) {
         (true, []) => Ok(folder),
         (false, [error]) if noise.is_empty() => Err((*error).to_owned()),
@@ -61,9 +59,7 @@ fn changed(from: &str, to: &str) -> String {
 
 /// The line, from 1, that has a text, the last where several have it.
 fn line_of(spec: &str, text: &str) -> usize {
-    let at = spec
-        .rfind(text)
-        .unwrap_or_else(|| panic!("{text:?} is not in the spec"));
+    let at = spec.rfind(text).unwrap_or_else(|| panic!("{text:?} is not in the spec"));
     let start = at + text.len() - text.trim_start_matches('\n').len();
     spec[..start].matches('\n').count() + 1
 }
@@ -501,11 +497,7 @@ fn a_broken_spec_is_one_error_with_its_place_and_the_rule() {
         let line = line_of(&spec, at);
         let said = build(&format!("broken-{index}"), &spec).expect_err(rule);
         let place = format!("{FILE}:{line}:{column}: ");
-        let pointer = if pointer.is_empty() {
-            String::new()
-        } else {
-            format!("#{pointer}: ")
-        };
+        let pointer = if pointer.is_empty() { String::new() } else { format!("#{pointer}: ") };
         let expected = format!("{place}{pointer}{rule}");
         if !said.starts_with(&expected) {
             wrong.push(format!("{expected}\n{said}"));
@@ -518,10 +510,7 @@ fn a_broken_spec_is_one_error_with_its_place_and_the_rule() {
 #[test]
 fn values_that_differ_in_case_are_two_where_case_matters() {
     let queued = "        - {value: queued, description";
-    let spec = changed(
-        queued,
-        &format!("        - {{value: QUEUED, name: Upper}}\n{queued}"),
-    );
+    let spec = changed(queued, &format!("        - {{value: QUEUED, name: Upper}}\n{queued}"));
     let folder = build("case", &spec).unwrap();
     let tables = fs::read_to_string(folder.join("tables.rs")).unwrap();
     assert!(tables.contains(r#"Upper = "QUEUED";"#), "{tables}");
@@ -533,10 +522,7 @@ fn a_spec_that_is_not_there() {
     let output = build_script(&folder).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(!output.status.success());
-    assert!(
-        said.contains("cargo::error=spec/lon-batch.yaml: "),
-        "{said}"
-    );
+    assert!(said.contains("cargo::error=spec/lon-batch.yaml: "), "{said}");
 }
 
 #[test]
@@ -545,10 +531,8 @@ fn the_build_depends_on_the_spec_and_on_itself_alone() {
     fs::write(folder.join(FILE), text()).unwrap();
     let output = build_script(&folder).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
-    let inputs: Vec<_> = said
-        .lines()
-        .filter_map(|line| line.strip_prefix("cargo::rerun-if-changed="))
-        .collect();
+    let inputs: Vec<_> =
+        said.lines().filter_map(|line| line.strip_prefix("cargo::rerun-if-changed=")).collect();
     assert_eq!(inputs, [FILE, "build.rs", "build"]);
     assert!(!folder.join("mocks.rs").exists(), "the mocks are a feature");
 }

@@ -35,17 +35,12 @@ pub fn own_client() -> reqwest::ClientBuilder {
 
 /// A batch of messages with these ids.
 pub fn batch(ids: &[&str]) -> Batch {
-    Batch::builder()
-        .messages(ids.iter().map(|id| message(id)))
-        .build()
-        .unwrap()
+    Batch::builder().messages(ids.iter().map(|id| message(id))).build().unwrap()
 }
 
 /// A client that sends once, whatever happens.
 pub fn client_of(base_url: impl Into<String>) -> ClientBuilder {
-    Client::builder("my-subaccount", KEY)
-        .base_url(base_url)
-        .retry(RetryPolicy::never())
+    Client::builder("my-subaccount", KEY).base_url(base_url).retry(RetryPolicy::never())
 }
 
 /// Fails where a text has the key or the number in it, or any part of them that would do.
@@ -89,11 +84,7 @@ impl RawServer {
                 tokio::spawn(handle(stream));
             }
         });
-        Self {
-            address,
-            connections,
-            task,
-        }
+        Self { address, connections, task }
     }
 
     /// A server that reads a request, answers with these bytes, and closes the connection.
@@ -139,9 +130,7 @@ pub async fn read_request(stream: &mut TcpStream) -> String {
             let length = text[..head]
                 .lines()
                 .find_map(|line| {
-                    line.to_ascii_lowercase()
-                        .strip_prefix("content-length:")
-                        .map(str::to_owned)
+                    line.to_ascii_lowercase().strip_prefix("content-length:").map(str::to_owned)
                 })
                 .map_or(0, |length| length.trim().parse::<usize>().unwrap());
             if request.len() >= head + 4 + length {
@@ -154,11 +143,9 @@ pub async fn read_request(stream: &mut TcpStream) -> String {
 /// An answer with a status line, headers and a body of the length that it says.
 pub fn answer(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
-    let mut answer = format!(
-        "HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n",
-        body.len()
-    )
-    .into_bytes();
+    let mut answer =
+        format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n", body.len())
+            .into_bytes();
     answer.extend_from_slice(body);
     answer
 }

@@ -93,22 +93,13 @@ fn a_message_moves_forward_and_never_back() {
     let mut tracker = MessageTracker::new();
     let moved = |from, to| Effect::Moved { from, to };
     for (next, effect) in [
-        (
-            state(UMID, "queued", 1),
-            moved(Stage::Unknown, Stage::Accepted),
-        ),
+        (state(UMID, "queued", 1), moved(Stage::Unknown, Stage::Accepted)),
         (state(UMID, "queued", 1), Effect::Known),
-        (
-            state(UMID, "delivered", 3),
-            moved(Stage::Accepted, Stage::Delivered),
-        ),
+        (state(UMID, "delivered", 3), moved(Stage::Accepted, Stage::Delivered)),
         (state(UMID, "sent", 2), Effect::Kept(Stage::Delivered)),
         (state(UMID, "sent", 2), Effect::Known),
         (state(UMID, "queued", 9), Effect::Kept(Stage::Delivered)),
-        (
-            state(UMID, "on_the_moon", 9),
-            Effect::Kept(Stage::Delivered),
-        ),
+        (state(UMID, "on_the_moon", 9), Effect::Kept(Stage::Delivered)),
     ] {
         assert_eq!(tracker.receipt(&next), effect, "{:?}", next.state());
     }
@@ -118,15 +109,8 @@ fn a_message_moves_forward_and_never_back() {
     assert_eq!(message.client_message_id(), Some("a"));
     assert_eq!(message.umid().unwrap(), UMID);
     assert!(!message.is_contradictory());
-    let history: Vec<_> = message
-        .history()
-        .iter()
-        .map(|change| change.state.to_string())
-        .collect();
-    assert_eq!(
-        history,
-        ["queued", "sent", "delivered", "on_the_moon", "queued"]
-    );
+    let history: Vec<_> = message.history().iter().map(|change| change.state.to_string()).collect();
+    assert_eq!(history, ["queued", "sent", "delivered", "on_the_moon", "queued"]);
     assert_eq!(tracker.counts().delivered, 1);
     assert_eq!(tracker.counts().total(), 1);
     assert_eq!(tracker.counts().settled(), 1);
@@ -143,10 +127,7 @@ fn contradicting_final_states_are_kept_and_who_has_it_counts() {
         let message = tracker.with_umid(UMID).unwrap();
         assert!(message.is_contradictory());
         assert_eq!(message.stage().as_str(), finals[first.min(second)]);
-        assert_eq!(
-            message.current().unwrap().state.as_str(),
-            finals[first.min(second)]
-        );
+        assert_eq!(message.current().unwrap().state.as_str(), finals[first.min(second)]);
         assert_eq!(message.history().len(), 2);
         assert_eq!(tracker.counts().contradictory, 1);
         assert_eq!(tracker.counts().total(), 1);
@@ -170,13 +151,7 @@ fn the_same_moment_in_another_form_is_the_same_change() {
         receipt(&json!({"umid": UMID, "status": {"state": "sent", "timestamp": text}}))
     };
     for (text, effect) in [
-        (
-            "2020-01-04T08:19:45.99Z",
-            Effect::Moved {
-                from: Stage::Unknown,
-                to: Stage::Sent,
-            },
-        ),
+        ("2020-01-04T08:19:45.99Z", Effect::Moved { from: Stage::Unknown, to: Stage::Sent }),
         ("2020-01-04T08:19:45.9900000+00:00", Effect::Known),
         ("2020-01-04T15:19:45.99+07:00", Effect::Known),
         ("2020-01-04T08:19:45.99", Effect::Known),
@@ -194,18 +169,12 @@ fn the_same_moment_in_another_form_is_the_same_change() {
     assert_eq!(tracker.receipt(&none), Effect::Kept(Stage::Sent));
     assert_eq!(tracker.receipt(&none), Effect::Known);
     let history = tracker.with_umid(UMID).unwrap().history();
-    let times: Vec<_> = history
-        .iter()
-        .map(|change| change.timestamp.as_ref().map(ToString::to_string))
-        .collect();
+    let times: Vec<_> =
+        history.iter().map(|change| change.timestamp.as_ref().map(ToString::to_string)).collect();
     let time = |text: &str| Some(text.to_owned());
     let mut odd = times[..2].to_vec();
     odd.sort();
-    assert_eq!(
-        odd,
-        [None, time("yesterday")],
-        "what is no moment comes first"
-    );
+    assert_eq!(odd, [None, time("yesterday")], "what is no moment comes first");
     assert_eq!(
         times[2..],
         [
@@ -231,19 +200,10 @@ fn codes_of_an_answer_and_of_a_receipt_are_told_apart() {
     let current = |umid: &str| tracker.with_umid(umid).unwrap().current().unwrap();
     let (rejected, undelivered) = (current(UMID), current(OTHER));
     assert!(matches!(rejected.code, Some(Code::Api(code)) if code.value() == 3038));
-    assert_eq!(
-        rejected.reason.unwrap(),
-        "No approved template matches the content."
-    );
+    assert_eq!(rejected.reason.unwrap(), "No approved template matches the content.");
     assert!(matches!(undelivered.code, Some(Code::Receipt(code)) if code.value() == 36));
-    assert_eq!(
-        undelivered.reason.unwrap(),
-        "The message expired before it was delivered."
-    );
-    assert_eq!(
-        (tracker.counts().rejected, tracker.counts().undelivered),
-        (1, 1)
-    );
+    assert_eq!(undelivered.reason.unwrap(), "The message expired before it was delivered.");
+    assert_eq!((tracker.counts().rejected, tracker.counts().undelivered), (1, 1));
 }
 
 #[test]
@@ -288,13 +248,7 @@ async fn a_receipt_proves_that_a_message_was_taken_whose_answer_was_lost() {
 
     let umid = sandbox.accepted()[0].umid.clone();
     let effect = tracker.receipt(&state(&umid, "sent", 1));
-    assert_eq!(
-        effect,
-        Effect::Moved {
-            from: Stage::Unknown,
-            to: Stage::Sent
-        }
-    );
+    assert_eq!(effect, Effect::Moved { from: Stage::Unknown, to: Stage::Sent });
     let messages: Vec<_> = tracker.with_client_message_id("a").collect();
     assert_eq!(messages.len(), 1);
     assert_eq!(messages[0].umid(), Some(umid));
@@ -314,10 +268,7 @@ async fn what_was_not_sent_is_not_followed() {
     let mut tracker = MessageTracker::new();
     for client in [refused, nobody] {
         let result = client.send(&batch).await;
-        assert!(
-            matches!(result, Err(Error::Refused(_) | Error::NotSent(_))),
-            "{result:?}"
-        );
+        assert!(matches!(result, Err(Error::Refused(_) | Error::NotSent(_))), "{result:?}");
         tracker.sent(&batch, &result);
     }
     assert_eq!(tracker.counts().total(), 0);
@@ -366,13 +317,7 @@ fn a_message_that_the_platform_took_twice_shows() {
     tracker.receipt(&state(UMID, "delivered", 1));
     // A new umid is a new message, whatever the other came to.
     let effect = tracker.receipt(&state(OTHER, "sent", 2));
-    assert_eq!(
-        effect,
-        Effect::Moved {
-            from: Stage::Unknown,
-            to: Stage::Sent
-        }
-    );
+    assert_eq!(effect, Effect::Moved { from: Stage::Unknown, to: Stage::Sent });
     let messages: Vec<_> = tracker.with_client_message_id("a").collect();
     assert_eq!(messages.len(), 2);
     assert!(messages.iter().all(|message| message.times_taken() == 2));
@@ -502,10 +447,7 @@ fn an_entry_that_settles_nothing_brings_no_message_further() {
         tracker.sent(&batch(&["a"]), &Ok(answer(&json!([listed]))));
         assert_eq!((tracker.counts().unknown, tracker.counts().total()), (1, 1));
         tracker.receipt(&state(UMID, "rejected", 1));
-        assert_eq!(
-            (tracker.counts().rejected, tracker.counts().total()),
-            (1, 1)
-        );
+        assert_eq!((tracker.counts().rejected, tracker.counts().total()), (1, 1));
     }
     // Two entries for one message settle nothing either.
     let twice = json!({"clientMessageId": "a", "status": {"state": "rejected"}});
@@ -559,10 +501,7 @@ fn ids_that_were_stored_before_a_crash_are_followed_again() {
     tracker.unanswered("");
     assert_eq!((tracker.counts().unknown, tracker.counts().total()), (1, 1));
     tracker.receipt(&state(UMID, "rejected", 1));
-    assert_eq!(
-        (tracker.counts().rejected, tracker.counts().total()),
-        (1, 1)
-    );
+    assert_eq!((tracker.counts().rejected, tracker.counts().total()), (1, 1));
 }
 
 #[tokio::test]
@@ -611,11 +550,8 @@ async fn what_was_written_down_is_followed_again_after_a_crash() {
 #[test]
 fn what_is_written_down_stays_as_it_is() {
     let mut tracker = MessageTracker::new();
-    entry(
-        Some(UMID),
-        &json!({"state": "rejected", "errorCode": 3038, "errorMessage": "no"}),
-    )
-    .to(&mut tracker);
+    entry(Some(UMID), &json!({"state": "rejected", "errorCode": 3038, "errorMessage": "no"}))
+        .to(&mut tracker);
     let written = json!([{
         "umid": UMID, "clientMessageId": "a", "isLon": true, "isAnswered": true,
         "mayBeTaken": false,
@@ -645,14 +581,8 @@ fn receipts_of_other_channels_belong_to_messages_and_make_none() {
     };
     let mut tracker = MessageTracker::new();
     let nothing = Effect::Kept(Stage::Unknown);
-    assert_eq!(
-        tracker.receipt(&sms("unrelated", None, "delivered")),
-        nothing
-    );
-    assert_eq!(
-        tracker.receipt(&sms("unrelated too", Some("z"), "delivered")),
-        nothing
-    );
+    assert_eq!(tracker.receipt(&sms("unrelated", None, "delivered")), nothing);
+    assert_eq!(tracker.receipt(&sms("unrelated too", Some("z"), "delivered")), nothing);
     assert_eq!(tracker.receipt(&sms("of a", Some("a"), "sent")), nothing);
     assert_eq!(tracker.counts().total(), 0);
     assert!(tracker.with_umid("unrelated").is_none());
@@ -661,25 +591,14 @@ fn receipts_of_other_channels_belong_to_messages_and_make_none() {
     tracker.receipt(&state(UMID, "undelivered", 1));
     assert_eq!(tracker.counts().total(), 1);
     let history = tracker.with_umid(UMID).unwrap().history();
-    assert_eq!(
-        history.len(),
-        2,
-        "what came by its clientMessageId belongs to it"
-    );
+    assert_eq!(history.len(), 2, "what came by its clientMessageId belongs to it");
 
     let effect = tracker.receipt(&sms("of a", Some("a"), "delivered"));
     let (from, to) = (Stage::Undelivered, Stage::Delivered);
     assert_eq!(effect, Effect::Moved { from, to });
     let message = tracker.with_umid(UMID).unwrap();
-    assert_eq!(
-        message.times_taken(),
-        1,
-        "the fallback is no second message"
-    );
-    assert!(
-        !message.is_contradictory(),
-        "the SMS came where the notification did not"
-    );
+    assert_eq!(message.times_taken(), 1, "the fallback is no second message");
+    assert!(!message.is_contradictory(), "the SMS came where the notification did not");
 
     // It has an id by now, also where the receipt does not repeat it.
     let effect = tracker.receipt(&sms("of a", None, "read"));
@@ -711,10 +630,7 @@ fn a_fallback_that_failed_is_told_from_the_notification() {
     };
     tracker.receipt(&failed("LineNotification"));
     assert_eq!(channels(&tracker), [None]);
-    for (channel, effect) in [
-        ("sms", Effect::Kept(Stage::Undelivered)),
-        ("SMS", Effect::Known),
-    ] {
+    for (channel, effect) in [("sms", Effect::Kept(Stage::Undelivered)), ("SMS", Effect::Known)] {
         assert_eq!(tracker.receipt(&failed(channel)), effect);
         assert_eq!(channels(&tracker), [None, Some(Channel::Sms)]);
     }
@@ -728,9 +644,7 @@ fn a_fallback_that_failed_is_told_from_the_notification() {
 fn messages_are_let_go_and_start_anew() {
     let mut tracker = MessageTracker::new();
     tracker.receipt(&state(UMID, "delivered", 1));
-    tracker.receipt(&receipt(
-        &json!({"umid": OTHER, "status": {"state": "sent"}}),
-    ));
+    tracker.receipt(&receipt(&json!({"umid": OTHER, "status": {"state": "sent"}})));
     tracker.retain(|message| !message.stage().is_final());
     assert!(tracker.with_umid(UMID).is_none());
     assert_eq!(tracker.with_client_message_id("a").count(), 0);
@@ -744,14 +658,7 @@ fn messages_are_let_go_and_start_anew() {
 fn ids_of_any_shape_are_kept_apart_and_come_back_as_they_were() {
     let upper = UMID.to_uppercase();
     let plain = UMID.replace('-', "");
-    let ids = [
-        UMID,
-        &upper,
-        &plain,
-        "1",
-        "no uuid",
-        "g03cbbf5-3e2d-ea11-815d-020897df5459",
-    ];
+    let ids = [UMID, &upper, &plain, "1", "no uuid", "g03cbbf5-3e2d-ea11-815d-020897df5459"];
     let mut tracker = MessageTracker::new();
     for id in ids {
         tracker.receipt(&receipt(&json!({"umid": id, "status": {"state": "sent"}})));
@@ -771,11 +678,7 @@ fn nothing_printed_has_a_number_in_it() {
             "errorMessage": format!("no route to {NUMBER}")},
     })));
     let message = tracker.messages().next().unwrap();
-    let text = format!(
-        "{tracker:?} {message:?} {:?} {}",
-        message.history(),
-        tracker.counts()
-    );
+    let text = format!("{tracker:?} {message:?} {:?} {}", message.history(), tracker.counts());
     crate::support::assert_no_secrets(&text);
     assert_eq!(message.umid().unwrap(), NUMBER);
 }
@@ -786,12 +689,8 @@ async fn a_run_of_many_is_followed() {
     sandbox.answer_next([Answer::Contract, Answer::AcceptAndCut]);
     let client = sandbox.client().build().unwrap();
     let messages = ["a", "b", "c", "d"].map(message);
-    let mut run = client
-        .bulk("run")
-        .max_messages_per_batch(2)
-        .concurrency(1)
-        .send(messages)
-        .unwrap();
+    let mut run =
+        client.bulk("run").max_messages_per_batch(2).concurrency(1).send(messages).unwrap();
     let mut tracker = MessageTracker::new();
     while let Some(batch) = run.next().await {
         for outcome in &batch.messages {
@@ -799,10 +698,7 @@ async fn a_run_of_many_is_followed() {
         }
     }
     let counts = tracker.counts();
-    assert_eq!(
-        (counts.accepted, counts.rejected, counts.unknown),
-        (1, 1, 2)
-    );
+    assert_eq!((counts.accepted, counts.rejected, counts.unknown), (1, 1, 2));
     let rejected = tracker.with_client_message_id("b").next().unwrap();
     assert!(rejected.umid().is_some());
     let current = rejected.current().unwrap();
@@ -815,10 +711,7 @@ async fn a_run_of_many_is_followed() {
         })));
     }
     let counts = tracker.counts();
-    assert_eq!(
-        (counts.delivered, counts.rejected, counts.total()),
-        (3, 1, 4)
-    );
+    assert_eq!((counts.delivered, counts.rejected, counts.total()), (3, 1, 4));
 }
 
 #[tokio::test]
@@ -826,11 +719,7 @@ async fn a_run_that_sends_again_what_was_rejected_is_followed() {
     let sandbox = rejecting(None).await;
     // Rejected without a umid; sent again, and cut; sent again once more, with a umid.
     let without_umid = |answer: &mut Value| answer["messages"][0]["umid"] = Value::Null;
-    sandbox.answer_next([
-        Answer::Edited(without_umid),
-        Answer::AcceptAndCut,
-        Answer::Contract,
-    ]);
+    sandbox.answer_next([Answer::Edited(without_umid), Answer::AcceptAndCut, Answer::Contract]);
     let client = sandbox.client().build().unwrap();
     let mut tracker = MessageTracker::new();
     let mut stages = Vec::new();
@@ -844,10 +733,7 @@ async fn a_run_that_sends_again_what_was_rejected_is_followed() {
     }
     stages[2].sort_unstable();
     let (unknown, rejected) = (Stage::Unknown, Stage::Rejected);
-    assert_eq!(
-        stages,
-        [vec![rejected], vec![unknown], vec![unknown, rejected]]
-    );
+    assert_eq!(stages, [vec![rejected], vec![unknown], vec![unknown, rejected]]);
 }
 
 #[tokio::test]
@@ -863,11 +749,7 @@ async fn what_may_have_been_taken_before_it_was_rejected_is_not_rejected() {
     let policy = RetryPolicy::patient()
         .base_delay(Duration::from_millis(1))
         .resend_ambiguous_and_risk_duplicates();
-    let mut run = client
-        .bulk("run")
-        .retry(policy)
-        .send([message("a")])
-        .unwrap();
+    let mut run = client.bulk("run").retry(policy).send([message("a")]).unwrap();
     let mut tracker = MessageTracker::new();
     let mut rejected = None;
     while let Some(batch) = run.next().await {
@@ -891,10 +773,7 @@ async fn what_may_have_been_taken_before_it_was_rejected_is_not_rejected() {
     let taken = &sandbox.accepted()[0].umid;
     tracker.receipt(&state(taken, "delivered", 2));
     let counts = tracker.counts();
-    assert_eq!(
-        (counts.delivered, counts.rejected, counts.total()),
-        (1, 1, 2)
-    );
+    assert_eq!((counts.delivered, counts.rejected, counts.total()), (1, 1, 2));
     assert_eq!(counts.taken_again, 0);
 }
 
@@ -933,10 +812,7 @@ fn fed() -> impl Strategy<Value = Fed> {
 
 /// What the platform may tell: of LON messages alone, with one clientMessageId, and by umid.
 fn consistent() -> impl Strategy<Value = Fed> {
-    told_of(
-        vec![None, Some("a")],
-        prop::sample::select(vec![0_u8, 2, 4, 5]),
-    )
+    told_of(vec![None, Some("a")], prop::sample::select(vec![0_u8, 2, 4, 5]))
 }
 
 fn told_of(
@@ -947,11 +823,8 @@ fn told_of(
     let id = prop::sample::select(ids);
     let known = MessageState::KNOWN.iter().map(ToString::to_string);
     let state = prop::sample::select(known.chain(["new".to_owned()]).collect::<Vec<_>>());
-    let detail = prop::sample::select(vec![
-        None,
-        Some("delivered_to_recipient"),
-        Some("new_detail"),
-    ]);
+    let detail =
+        prop::sample::select(vec![None, Some("delivered_to_recipient"), Some("new_detail")]);
     let time = prop::sample::select(vec![
         None,
         Some("2026-01-04T08:20:00Z"),

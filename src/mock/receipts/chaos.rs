@@ -85,7 +85,5 @@ fn up_to(random: &mut Rng, seconds: u64) -> Duration {
 /// FNV-1a, which is the same on every machine and in every version of Rust.
 fn fold(seed: u64, text: &str) -> u64 {
     let basis = 0xcbf2_9ce4_8422_2325 ^ seed;
-    text.bytes().fold(basis, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    text.bytes().fold(basis, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -31,10 +31,7 @@ impl Clock {
         };
         let start = DateTime::<Utc>::UNIX_EPOCH.checked_add_signed(from_1970)?;
         let kind = match speed {
-            Some(speed) => Kind::Scaled {
-                since: Instant::now(),
-                speed,
-            },
+            Some(speed) => Kind::Scaled { since: Instant::now(), speed },
             None => Kind::Manual(Mutex::default()),
         };
         Some(Self { start, kind })

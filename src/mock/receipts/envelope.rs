@@ -40,10 +40,7 @@ pub(super) fn body(
             channel: Some(Channel::LineNotification),
             user: Some(ReceiptUser {
                 msisdn: Some(msisdn.into()),
-                country: message
-                    .user
-                    .country()
-                    .map(|country| country.as_str().into()),
+                country: message.user.country().map(|country| country.as_str().into()),
                 channel_user_id,
             }),
             status: ReceiptStatus {

@@ -138,11 +138,7 @@ impl Outbox {
     ) -> Option<Vec<Arc<Receipt>>> {
         let target = Target::parse(self.callback_url(&message)?).map(Arc::new);
         let steps = (self.settings.plan)(&message);
-        let origin = Arc::new(Origin {
-            message,
-            accepted_at,
-            target,
-        });
+        let origin = Arc::new(Origin { message, accepted_at, target });
         let receipt = |step: Step| {
             let not_posted = match &origin.target {
                 Err(reason) => Some(*reason),
@@ -266,11 +262,8 @@ impl Outbox {
         let authorization = self.settings.authorization.as_ref();
         let outcome = post.target.post(self.body(&receipt), authorization).await;
 
-        let again = if outcome.is_failure() {
-            Receipts::RETRY_AFTER.get(post.failures)
-        } else {
-            None
-        };
+        let again =
+            if outcome.is_failure() { Receipts::RETRY_AFTER.get(post.failures) } else { None };
         let mut book = self.book();
         let mut progress = receipt.progress();
         progress.tries.push(ReceiptTry {
@@ -326,10 +319,7 @@ impl Book {
 
     /// The next post, where it is due by then.
     fn take(&mut self, until: Duration) -> Option<Post> {
-        let next = self
-            .due
-            .first_entry()
-            .filter(|next| next.key().0 <= until)?;
+        let next = self.due.first_entry().filter(|next| next.key().0 <= until)?;
         self.on_their_way += 1;
         Some(next.remove())
     }

@@ -50,10 +50,7 @@ impl Target {
         let host = &url[Position::BeforeHost..Position::AfterPort];
         let path = &url[Position::BeforePath..Position::AfterQuery];
         Ok(Self {
-            addresses: addresses
-                .into_iter()
-                .map(|address| (address, port).into())
-                .collect(),
+            addresses: addresses.into_iter().map(|address| (address, port).into()).collect(),
             host: host.parse().map_err(|_| NotPosted::NotHttp)?,
             path: path.parse().map_err(|_| NotPosted::NotHttp)?,
         })
