@@ -1,523 +1,321 @@
-//! What this crate needs of the spec, checked before anything is generated.
+//! Checks the parts of the contract that the generator and the handwritten code rely on.
 //!
-//! The generator panics or stays silent on much of this. Each rule here says where it is broken.
+//! The generator panics or stays silent on most of them. A linter checks the rest of the file.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::spec::{Spec, SpecError, escape, schema_pointer};
+use crate::spec::{Spec, SpecError, entries, escape, members, schema_pointer, target};
 
-/// The operation that the client is made of.
+/// The operation that the client is generated from.
 pub const OPERATION: &str = "/paths/~1api~1v1~1subaccounts~1{subAccountId}~1lon~1batch/post";
-pub const OPERATION_ID: &str = "sendLonBatch";
 
-/// The pattern that `src/sub_account.rs` checks without a regex engine.
+/// Schemas with a handwritten type. Enums of responses have generated types of their own.
+pub const REPLACED: [(&str, &str); 2] =
+    [("SubAccountId", "crate::types::SubAccountId"), ("Recipient", "crate::phone::Recipient")];
+
+/// Handwritten code names these. The enums have handwritten meanings.
+const NEEDED: [&str; 11] = [
+    "BatchRequest",
+    "Message",
+    "Content",
+    "SmsFallback",
+    "Icon",
+    "BatchResponse",
+    "MessageResult",
+    "MessageState",
+    "ErrorBody",
+    "ErrorCode",
+    "DeliveryReceipt",
+];
+
+/// The pattern that `src/types/sub_account.rs` checks without a regex engine.
 const SUB_ACCOUNT_ID_PATTERN: &str = r"^[A-Za-z0-9\-._&]{3,50}$";
 
-/// Schemas that handwritten types of the crate stand for.
-pub const REPLACED: [(&str, &str); 12] = [
-    ("SubAccountId", "crate::SubAccountId"),
-    ("Recipient", "crate::Recipient"),
-    ("SharedContent", "crate::SharedContent"),
-    ("SharedSmsFallback", "crate::SharedSmsFallback"),
-    ("Icon", "crate::Icon"),
-    ("MessageState", "crate::MessageState"),
-    ("StatusDetail", "crate::StatusDetail"),
-    ("ErrorCode", "crate::ErrorCode"),
-    ("Namespace", "crate::receipt::Namespace"),
-    ("EventType", "crate::receipt::EventType"),
-    ("Channel", "crate::receipt::Channel"),
-    ("ReceiptErrorCode", "crate::receipt::ReceiptErrorCode"),
-];
-
-/// Formats of strings that handwritten types of the crate stand for.
-pub const FORMATS: [(&str, &str); 3] = [
-    ("opaque-id", "crate::OpaqueId"),
-    ("lenient-date-time", "crate::Timestamp"),
-    ("received-text", "crate::ReceivedText"),
-];
-
-/// Schemas whose values are open: each becomes an enum with a variant for unknown values.
-pub const OPEN: [&str; 8] = [
-    "Icon",
-    "MessageState",
-    "StatusDetail",
-    "ErrorCode",
-    "Namespace",
-    "EventType",
-    "Channel",
-    "ReceiptErrorCode",
-];
-
-/// The schema of what the platform posts to a callback URL.
-pub const RECEIPT: &str = "DeliveryReceipt";
-
-/// Without these a receipt says nothing about a message; nothing else of it has to be there.
-const RECEIPT_REQUIRES: [(&str, &str); 4] = [
-    (RECEIPT, "payload"),
-    ("ReceiptPayload", "umid"),
-    ("ReceiptPayload", "status"),
-    ("ReceiptStatus", "state"),
-];
-
 pub fn check(spec: &Spec) -> Result<(), SpecError> {
-    version(spec)?;
-    schemas(spec)?;
+    let version = spec.at("/openapi", "it states the version of OpenAPI")?;
+    if !version.as_str().is_some_and(|it| it.starts_with("3.0.")) {
+        return Err(spec.error("/openapi", "the generator supports OpenAPI 3.0.x only"));
+    }
+    for (name, schema) in members(spec.at("/components/schemas", "the types are made of it")?) {
+        keywords(spec, &schema_pointer(name), schema)?;
+    }
     references(spec, &spec.value, "")?;
+    for name in NEEDED.into_iter().chain(REPLACED.map(|(name, _)| name)) {
+        spec.at(&schema_pointer(name), "handwritten code uses its type")?;
+    }
     operation(spec)?;
     servers(spec)?;
-    mapped(spec)?;
-    limits(spec)?;
-    callback(spec)?;
-    let mut seen = HashSet::new();
-    for name in ["BatchResponse", RECEIPT] {
-        response_is_open(spec, &schema_pointer(name), &mut seen)?;
+    let pattern = format!("{}/pattern", schema_pointer("SubAccountId"));
+    if spec.at(&pattern, "ids are checked against it")? != SUB_ACCOUNT_ID_PATTERN {
+        let rule = "differs from what `src/types/sub_account.rs` checks; change it there and in \
+                    `build/check.rs` too";
+        return Err(spec.error(&pattern, rule));
     }
-    Ok(())
-}
-
-fn version(spec: &Spec) -> Result<(), SpecError> {
-    match spec.at("/openapi", "it says the version of OpenAPI")? {
-        Value::String(version) if version.starts_with("3.0.") => Ok(()),
-        _ => Err(spec.error("/openapi", "the generator reads OpenAPI 3.0.x only")),
+    for (name, schema) in members(&spec.value["components"]["schemas"]) {
+        if schema.get("enum").is_some() {
+            values(spec, name)?;
+        }
+        if spec.reachable(&schema_pointer(name)).contains(name) {
+            return Err(
+                spec.error(&schema_pointer(name), "contains itself; the build cannot map it")
+            );
+        }
     }
+    sides(spec)
 }
 
-/// Every schema of the components, with all that is below it: known keywords of the right type.
-fn schemas(spec: &Spec) -> Result<(), SpecError> {
-    let pointer = "/components/schemas";
-    let all = object(spec, pointer, spec.at(pointer, "the types are made of it")?)?;
-    for (name, value) in all {
-        schema(spec, &schema_pointer(name), value)?;
+/// Every keyword of a schema, and of the schemas in it, has a value of the right type.
+fn keywords(spec: &Spec, pointer: &str, schema: &Value) -> Result<(), SpecError> {
+    if !schema.is_object() {
+        return Err(spec.error(pointer, "has to be a mapping"));
     }
-    Ok(())
-}
-
-fn object<'a>(
-    spec: &Spec,
-    pointer: &str,
-    value: &'a Value,
-) -> Result<&'a Map<String, Value>, SpecError> {
-    value.as_object().ok_or_else(|| spec.error(pointer, "has to be a mapping"))
-}
-
-fn schema(spec: &Spec, pointer: &str, value: &Value) -> Result<(), SpecError> {
-    for (keyword, value) in object(spec, pointer, value)? {
+    let is_object = schema["type"] == "object";
+    if is_object && !pointer["/components/schemas/".len()..].bytes().all(|it| it != b'/') {
+        let rule = "an object has to be a schema of its own; move it to components/schemas and \
+                    refer to it";
+        return Err(spec.error(pointer, rule));
+    }
+    for (keyword, value) in members(schema) {
         let at = format!("{pointer}/{}", escape(keyword));
-        let expected = match keyword.as_str() {
+        let (right, expected) = match keyword.as_str() {
             "$ref" | "title" | "description" | "format" | "pattern" => {
-                (!value.is_string()).then_some("has to be a string")
+                (value.is_string(), "a string")
             }
             "maxLength" | "minLength" | "maxItems" | "minItems" => {
-                (!value.is_u64()).then_some("has to be a whole number, 0 or more")
+                (value.is_u64(), "a whole number, 0 or more")
             }
-            "minimum" | "maximum" => (!value.is_number()).then_some("has to be a number"),
-            "nullable" | "deprecated" | "readOnly" | "writeOnly" => {
-                (!value.is_boolean()).then_some("has to be true or false")
+            "minimum" | "maximum" => (value.is_number(), "a number"),
+            "nullable" | "deprecated" | "additionalProperties" | "x-ignore-case" => {
+                (value.is_boolean(), "true or false")
             }
-            "enum" => value
-                .as_array()
-                .is_none_or(|values| values.is_empty() || !values.iter().all(Value::is_string))
-                .then_some("has to be a list of strings"),
-            "required" => value
-                .as_array()
-                .is_none_or(|names| !names.iter().all(Value::is_string))
-                .then_some("has to be a list of names"),
-            "type" => (!matches!(
-                value.as_str(),
-                Some("string" | "integer" | "number" | "boolean" | "array" | "object")
-            ))
-            .then_some("has to be one of string, integer, number, boolean, array, object"),
-            "additionalProperties" => {
-                (!value.is_boolean()).then_some("has to be true or false here")
+            "enum" => (!entries(value).is_empty(), "a list of at least one value"),
+            "required" | "x-enum-varnames" | "x-enum-descriptions" => {
+                let strings = entries(value).iter().all(Value::is_string);
+                (value.is_array() && strings, "a list of strings")
             }
-            "example" | "default" => None,
+            "type" => {
+                let types = ["string", "integer", "number", "boolean", "array", "object"];
+                let known = value.as_str().is_some_and(|it| types.contains(&it));
+                (known, "string, integer, number, boolean, array or object")
+            }
             "properties" => {
-                for (name, member) in object(spec, &at, value)? {
-                    schema(spec, &format!("{at}/{}", escape(name)), member)?;
+                for (name, member) in members(value) {
+                    keywords(spec, &format!("{at}/{}", escape(name)), member)?;
                 }
-                None
+                (value.is_object(), "a mapping")
             }
             "items" => {
-                schema(spec, &at, value)?;
-                None
+                keywords(spec, &at, value)?;
+                continue;
             }
-            "allOf" => {
-                let parts = value.as_array().filter(|parts| parts.len() == 1);
-                let [part] = parts.map_or(&[][..], Vec::as_slice) else {
-                    return Err(spec.error(&at, "has to be a list of one schema here"));
-                };
-                schema(spec, &format!("{at}/0"), part)?;
-                None
-            }
-            extension if extension.starts_with("x-") => None,
-            _ => Some("is no keyword of a schema that this crate reads"),
+            "allOf" | "oneOf" | "anyOf" | "not" => (false, "left out; the build cannot map it"),
+            _ => continue,
         };
-        if let Some(rule) = expected {
-            return Err(spec.error(&at, rule));
+        if !right {
+            return Err(spec.error(&at, &format!("has to be {expected}")));
         }
     }
-    if let (Some(Value::Array(required)), properties) =
-        (value.get("required"), value.get("properties"))
-    {
-        for (index, name) in required.iter().enumerate() {
-            let known = name
-                .as_str()
-                .is_some_and(|name| properties.is_some_and(|all| all.get(name).is_some()));
-            if !known {
-                return Err(spec.error(
-                    &format!("{pointer}/required/{index}"),
-                    "requires a member that is not among the properties",
-                ));
-            }
-        }
+    if schema["type"] == "array" && schema["items"].is_null() {
+        return Err(spec.error(pointer, "an array needs `items`"));
     }
-    if value.get("type") == Some(&Value::from("array")) && value.get("items").is_none() {
-        return Err(spec.error(pointer, "an array has to say its items"));
+    for (index, name) in entries(&schema["required"]).iter().enumerate() {
+        if schema["properties"][name.as_str().unwrap_or_default()].is_null() {
+            let at = format!("{pointer}/required/{index}");
+            return Err(spec.error(&at, "requires a member that is not among the properties"));
+        }
     }
     Ok(())
 }
 
-/// Every `$ref` leads somewhere, and no schema contains itself.
-fn references(spec: &Spec, value: &Value, pointer: &str) -> Result<(), SpecError> {
-    match value {
-        Value::Object(members) => {
-            for (name, value) in members {
-                let at = format!("{pointer}/{}", escape(name));
-                if let ("$ref", Some(target)) = (name.as_str(), value.as_str()) {
-                    let found =
-                        target.strip_prefix('#').and_then(|target| spec.value.pointer(target));
-                    if found.is_none() {
-                        return Err(spec.error(&at, &format!("`{target}` does not exist")));
-                    }
-                }
-                // Examples are data: a `$ref` in one would be a member of a message.
-                if !matches!(name.as_str(), "example" | "examples") {
-                    references(spec, value, &at)?;
-                }
-            }
-            Ok(())
-        }
-        Value::Array(items) => items
-            .iter()
-            .enumerate()
-            .try_for_each(|(index, item)| references(spec, item, &format!("{pointer}/{index}"))),
-        _ => Ok(()),
-    }
-}
-
-fn operation(spec: &Spec) -> Result<(), SpecError> {
-    let operation = spec.at(OPERATION, "the client is made of this operation, at this path")?;
-    let id = format!("{OPERATION}/operationId");
-    if operation.get("operationId") != Some(&Value::from(OPERATION_ID)) {
-        return Err(spec.error(&id, &format!("has to be `{OPERATION_ID}`")));
-    }
-    let body = format!("{OPERATION}/requestBody/content/application~1json/schema/$ref");
-    let body_is = spec.at(&body, "the body is a BatchRequest")?;
-    if body_is != "#/components/schemas/BatchRequest" {
-        return Err(spec.error(&body, "has to be `#/components/schemas/BatchRequest`"));
-    }
-    let parameter = format!("{OPERATION}/parameters/0/name");
-    if spec.at(&parameter, "the path has a parameter")? != "subAccountId" {
-        return Err(spec.error(&parameter, "has to be `subAccountId`"));
-    }
-
-    let pointer = format!("{OPERATION}/responses");
-    let responses = object(spec, &pointer, spec.at(&pointer, "the client reads them")?)?;
-    for (status, response) in responses {
-        let at = format!("{pointer}/{status}");
-        let expected = match status.parse::<u16>() {
-            Ok(200..=299) => "BatchResponse",
-            Ok(300..=599) => "ErrorBody",
-            _ => {
-                return Err(spec.error(
-                    &at,
-                    "has to be a status of three digits (the generator takes `default` for a success)",
-                ));
-            }
-        };
-        let schema = format!("{at}/content/application~1json/schema/$ref");
-        let wanted = format!("#/components/schemas/{expected}");
-        if response.pointer("/content/application~1json/schema/$ref")
-            != Some(&Value::from(wanted.as_str()))
-        {
-            return Err(spec.error(
-                &schema,
-                &format!("has to be `{wanted}` (the generator takes one type for all successes and one for all errors)"),
-            ));
-        }
-    }
-    if !responses.contains_key("200") {
-        return Err(spec.error(&pointer, "has to have a 200, the answer to a batch"));
-    }
-    Ok(())
-}
-
-/// What the platform posts to a callback URL is the receipt that the crate reads.
-fn callback(spec: &Spec) -> Result<(), SpecError> {
-    let pointer = format!("{OPERATION}/callbacks");
-    let callbacks = spec.at(&pointer, "the platform posts receipts to it")?;
-    let mut has_one = false;
-    for (name, expressions) in object(spec, &pointer, callbacks)? {
+/// Every `$ref` leads to something.
+fn references(spec: &Spec, node: &Value, pointer: &str) -> Result<(), SpecError> {
+    for (name, below) in members(node) {
         let at = format!("{pointer}/{}", escape(name));
-        for expression in object(spec, &at, expressions)?.keys() {
-            let schema = format!(
-                "{at}/{}/post/requestBody/content/application~1json/schema/$ref",
-                escape(expression)
-            );
-            let wanted = format!("#/components/schemas/{RECEIPT}");
-            if spec.at(&schema, "the crate reads what is posted")? != wanted.as_str() {
-                return Err(spec.error(&schema, &format!("has to be `{wanted}`")));
+        if let ("$ref", Some(target)) = (name.as_str(), below.as_str()) {
+            let found = target.strip_prefix('#').map(|it| spec.value.pointer(it));
+            if found.flatten().is_none() {
+                return Err(spec.error(&at, &format!("`{target}` does not exist")));
             }
-            has_one = true;
         }
+        references(spec, below, &at)?;
     }
-    if !has_one {
-        let rule = "has to have a callback, which the platform posts receipts to";
-        return Err(spec.error(&pointer, rule));
+    for (index, below) in entries(node).iter().enumerate() {
+        references(spec, below, &format!("{pointer}/{index}"))?;
     }
     Ok(())
 }
 
-fn servers(spec: &Spec) -> Result<(), SpecError> {
-    let servers = spec.at("/servers", "the regions are made of it")?.as_array();
-    let Some(servers) = servers.filter(|servers| !servers.is_empty()) else {
-        return Err(spec.error("/servers", "has to be a list of at least one server"));
+/// The operation, its parameter, and the types of its bodies. The generator supports one type for
+/// all successes and one for all errors.
+fn operation(spec: &Spec) -> Result<(), SpecError> {
+    spec.at(OPERATION, "the client is generated from this operation")?;
+    let is = |pointer: &str, expected: &str| {
+        let pointer = format!("{OPERATION}/{pointer}");
+        if spec.at(&pointer, &format!("expected `{expected}`"))? == expected {
+            return Ok(());
+        }
+        Err(spec.error(&pointer, &format!("has to be `{expected}`")))
     };
+    let body = |pointer: &str, name: &str| {
+        let pointer = format!("{pointer}/content/application~1json/schema/$ref");
+        is(&pointer, &format!("#/components/schemas/{name}"))
+    };
+    is("operationId", "sendLonBatch")?;
+    is("parameters/0/name", "subAccountId")?;
+    body("requestBody", "BatchRequest")?;
+    let responses = spec.at(&format!("{OPERATION}/responses"), "the client reads them")?;
+    for (status, _) in members(responses) {
+        match status.as_bytes() {
+            [b'2', _, _] => body(&format!("responses/{status}"), "BatchResponse")?,
+            [b'3'..=b'5', _, _] => body(&format!("responses/{status}"), "ErrorBody")?,
+            _ => {
+                let rule = "has to be a status of three digits; the generator takes `default` for \
+                            a success";
+                return Err(spec.error(&format!("{OPERATION}/responses/{status}"), rule));
+            }
+        }
+    }
+    spec.at(&format!("{OPERATION}/responses/200"), "it answers a batch")?;
+    let receipts = spec.reachable(&format!("{OPERATION}/callbacks"));
+    if !receipts.contains("DeliveryReceipt") {
+        let rule = "has to post a `DeliveryReceipt`, which the crate parses";
+        return Err(spec.error(&format!("{OPERATION}/callbacks"), rule));
+    }
+    Ok(())
+}
+
+/// Each server is a region.
+fn servers(spec: &Spec) -> Result<(), SpecError> {
+    let servers = entries(spec.at("/servers", "the regions are made of it")?);
+    if servers.is_empty() {
+        return Err(spec.error("/servers", "has to be a list of at least one server"));
+    }
     let mut regions = HashSet::new();
     for (index, server) in servers.iter().enumerate() {
-        let url = format!("/servers/{index}/url");
-        match server.get("url").and_then(Value::as_str) {
-            Some(text) if text.starts_with("https://") && !text.ends_with('/') => {}
-            _ => {
-                return Err(spec.error(&url, "has to be an https URL without a slash at its end"));
-            }
+        let error =
+            |member: &str, rule: &str| Err(spec.error(&format!("/servers/{index}/{member}"), rule));
+        let text = |member: &str| server[member].as_str().unwrap_or_default();
+        if !text("url").starts_with("https://") || text("url").ends_with('/') {
+            return error("url", "has to be an https URL without a slash at its end");
         }
-        let region = format!("/servers/{index}/x-region");
-        let name = server.get("x-region").and_then(Value::as_str);
-        match name.filter(|name| is_variant(name)) {
-            Some(name) if regions.insert(name) => {}
-            Some(_) => return Err(spec.error(&region, "names a region that another server has")),
-            None => {
-                return Err(spec.error(&region, "has to be the region's name, as `AsiaPacific`"));
-            }
+        if !is_variant(text("x-region")) || !regions.insert(text("x-region")) {
+            return error("x-region", "has to be a name of its own, such as `AsiaPacific`");
         }
-        if !server.get("description").is_some_and(Value::is_string) {
-            return Err(spec.error(
-                &format!("/servers/{index}/description"),
-                "has to be the region's name in words",
-            ));
+        if text("description").is_empty() {
+            return error("description", "has to be the name of the region");
         }
     }
     Ok(())
 }
 
-fn mapped(spec: &Spec) -> Result<(), SpecError> {
-    for (name, rust) in REPLACED {
-        let why = format!("the crate has the type `{rust}` for it");
-        spec.at(&schema_pointer(name), &why)?;
-    }
-    let closed = ["BatchRequest", "Message", "Recipient", "Content", "SmsFallback"];
-    for name in closed {
-        let pointer = format!("{}/additionalProperties", schema_pointer(name));
-        if spec.at(&pointer, "objects of the request are closed")? != false {
-            return Err(spec.error(&pointer, "has to be false, objects of the request are closed"));
+/// Requests are strict and responses lenient, so they share no object.
+fn sides(spec: &Spec) -> Result<(), SpecError> {
+    let requests = spec.reachable(&format!("{OPERATION}/requestBody"));
+    let responses = response_side(spec);
+    for name in requests.intersection(&responses) {
+        if spec.schema(name)["type"] == "object" {
+            let rule = "an object of both a request and a response; copy it, one for each";
+            return Err(spec.error(&schema_pointer(name), rule));
         }
     }
-    for name in OPEN {
-        known_values(spec, name)?;
-    }
-    for (schema, member) in RECEIPT_REQUIRES {
-        let pointer = schema_pointer(schema);
-        if !is_required(spec.at(&pointer, "a receipt is made of it")?, member) {
-            let rule = format!("has to require `{member}`, without which a receipt says nothing");
-            return Err(spec.error(&pointer, &rule));
-        }
-        let nullable = format!("{pointer}/properties/{member}/nullable");
-        if spec.value.pointer(&nullable) == Some(&Value::Bool(true)) {
-            return Err(spec.error(&nullable, "cannot be null, a receipt without it says nothing"));
-        }
-    }
-    for (name, members) in [("BatchRequest", &["messages"][..]), ("Message", &["user", "content"])]
-    {
-        let pointer = format!("{}/required", schema_pointer(name));
-        if *spec.at(&pointer, "the builders give these")? != Value::from(members) {
-            let rule = format!("has to be [{}], which the builders give", members.join(", "));
-            return Err(spec.error(&pointer, &rule));
+    for name in &responses {
+        for (member, schema) in members(&spec.schema(name)["properties"]) {
+            if schema["type"] == "array" && target(&schema["items"]).is_none() {
+                let at = format!("{}/properties/{}/items", schema_pointer(name), escape(member));
+                return Err(spec.error(&at, "the items of a response have to be a `$ref`"));
+            }
         }
     }
     Ok(())
 }
 
-/// A value of an open list.
-pub struct KnownValue {
+/// The schemas of all that the platform sends.
+pub fn response_side(spec: &Spec) -> BTreeSet<String> {
+    let mut names = spec.reachable(&format!("{OPERATION}/responses"));
+    names.extend(spec.reachable(&format!("{OPERATION}/callbacks")));
+    names
+}
+
+/// Enums that also take a value that the contract does not list: all that the platform sends, and
+/// the icon, because a new one should not have to wait for a release.
+pub fn open_enums(spec: &Spec) -> BTreeSet<String> {
+    let mut names = response_side(spec);
+    names.insert("Icon".to_owned());
+    names.retain(|name| spec.schema(name).get("enum").is_some());
+    names
+}
+
+/// A value of an open enum.
+pub struct EnumValue {
     pub variant: String,
     pub value: Value,
     pub description: String,
 }
 
-/// The values of an open list: `enum` in the request, where the contract is closed and only the
-/// Rust type is open, `x-known-values` in the response.
-pub fn known_values(spec: &Spec, name: &str) -> Result<Vec<KnownValue>, SpecError> {
-    let schema = spec.at(&schema_pointer(name), "its values are listed there")?;
-    let keyword = if schema.get("enum").is_some() { "enum" } else { "x-known-values" };
-    let pointer = format!("{}/{keyword}", schema_pointer(name));
-    let list = spec.at(&pointer, "it lists the values that are known")?;
-    let Some(list) = list.as_array().filter(|list| !list.is_empty()) else {
-        return Err(spec.error(&pointer, "has to be a list of at least one value"));
-    };
-    let wanted = schema.get("type").and_then(Value::as_str);
-    let ignores_case = match schema.get("x-ignore-case") {
-        None => false,
-        Some(Value::Bool(ignores)) if wanted == Some("string") => *ignores,
-        Some(_) => {
-            let pointer = format!("{}/x-ignore-case", schema_pointer(name));
-            return Err(spec.error(&pointer, "has to be true or false, of a list of texts"));
+/// The values of an enum, with their names and descriptions.
+pub fn values(spec: &Spec, name: &str) -> Result<Vec<EnumValue>, SpecError> {
+    let (schema, pointer) = (spec.schema(name), schema_pointer(name));
+    let listed = entries(&schema["enum"]);
+    let parallel = |keyword: &str| match entries(&schema[keyword]) {
+        list if list.is_empty() || list.len() == listed.len() => Ok(list),
+        list => {
+            let (found, expected) = (list.len(), listed.len());
+            let rule = format!("{found} entries for {expected} values");
+            Err(spec.error(&format!("{pointer}/{keyword}"), &rule))
         }
     };
+    // The generator names the variants of a closed enum, and panics if two names are the same.
+    let is_closed = !open_enums(spec).contains(name);
+    let names = parallel("x-enum-varnames")?;
+    let descriptions = parallel("x-enum-descriptions")?;
     let mut seen = HashSet::new();
-    list.iter()
-        .enumerate()
-        .map(|(index, entry)| {
-            let at = format!("{pointer}/{index}");
-            let value = entry.get("value").unwrap_or(entry);
-            for (member, text) in entry.as_object().into_iter().flatten() {
-                if !matches!(member.as_str(), "value" | "name" | "description") {
-                    let rule = "is not one of value, name, description (quote a text with a comma)";
-                    return Err(spec.error(&format!("{at}/{}", escape(member)), rule));
-                }
-                if member != "value" && !text.is_string() {
-                    return Err(spec.error(&format!("{at}/{member}"), "has to be a string"));
-                }
-            }
-            let right = match wanted {
-                Some("integer") => value.is_i64(),
-                _ => value.is_string(),
-            };
-            if !right {
-                return Err(spec.error(&at, "has to have a value of the type of the schema"));
-            }
-            let variant = match (entry.get("name").and_then(Value::as_str), value.as_str()) {
-                (Some(name), _) => name.to_owned(),
-                (None, Some(value)) => pascal_case(value),
-                (None, None) => return Err(spec.error(&at, "a number has to have a name")),
-            };
-            if !is_variant(&variant) || variant == "Other" {
-                let rule = format!("`{variant}` cannot be the name of a variant");
-                return Err(spec.error(&at, &rule));
-            }
-            let mut text = value.to_string();
-            if ignores_case {
-                text.make_ascii_lowercase();
-            }
-            if !seen.insert(variant.clone()) || !seen.insert(text) {
-                return Err(spec.error(&at, "is listed twice"));
-            }
-            let description = entry.get("description").and_then(Value::as_str);
-            Ok(KnownValue {
-                description: description.map_or_else(|| format!("`{value}`."), str::to_owned),
-                variant,
-                value: value.clone(),
-            })
+    let values = listed.iter().enumerate().map(|(index, value)| {
+        let error = |keyword: &str, rule: &str| {
+            Err(spec.error(&format!("{pointer}/{keyword}/{index}"), rule))
+        };
+        let right = match schema["type"].as_str() {
+            Some("integer") => value.is_i64(),
+            _ => value.is_string(),
+        };
+        if !right {
+            return error("enum", "differs from the `type` of the schema");
+        }
+        let mut text = value.to_string();
+        if schema["x-ignore-case"] == true || is_closed {
+            text.make_ascii_lowercase();
+        }
+        if !seen.insert(text) {
+            return error("enum", "is listed twice");
+        }
+        let text = |list: &[Value]| list.get(index)?.as_str().map(str::to_owned);
+        let variant =
+            text(names).unwrap_or_else(|| pascal_case(value.as_str().unwrap_or_default()));
+        if !is_variant(&variant) || variant == "Other" || !seen.insert(variant.clone()) {
+            let rule = "has no name of its own; list names in `x-enum-varnames`";
+            return error(if names.is_empty() { "enum" } else { "x-enum-varnames" }, rule);
+        }
+        Ok(EnumValue {
+            description: text(descriptions).unwrap_or_else(|| format!("`{value}`.")),
+            variant,
+            value: value.clone(),
         })
-        .collect()
-}
-
-fn limits(spec: &Spec) -> Result<(), SpecError> {
-    let messages = format!("{}/properties/messages", schema_pointer("BatchRequest"));
-    for keyword in ["minItems", "maxItems"] {
-        spec.at(
-            &format!("{messages}/{keyword}"),
-            "the crate checks the number of messages against it",
-        )?;
-    }
-    let id = schema_pointer("SubAccountId");
-    let why = "the crate checks the sub-account id against it";
-    spec.at(&format!("{id}/minLength"), why)?;
-    spec.at(&format!("{id}/maxLength"), why)?;
-    let pattern = format!("{id}/pattern");
-    if spec.at(&pattern, why)? != SUB_ACCOUNT_ID_PATTERN {
-        return Err(spec.error(
-            &pattern,
-            "`src/sub_account.rs` checks another pattern; change it there too, and in `build/check.rs`",
-        ));
-    }
-    Ok(())
-}
-
-/// Nothing of an answer may make an accepted batch an error: no closed list, no closed object.
-fn response_is_open(
-    spec: &Spec,
-    pointer: &str,
-    seen: &mut HashSet<String>,
-) -> Result<(), SpecError> {
-    if !seen.insert(pointer.to_owned()) {
-        return Ok(());
-    }
-    let schema = spec.at(pointer, "the response is made of it")?;
-    for (keyword, rule) in [
-        ("enum", "a response has no closed list; write x-known-values"),
-        ("additionalProperties", "a response has no closed object"),
-        ("maxLength", "a response has no limit of length"),
-        ("pattern", "a response has no pattern"),
-    ] {
-        if schema.get(keyword).is_some() {
-            return Err(spec.error(&format!("{pointer}/{keyword}"), rule));
-        }
-    }
-    if let Some(target) = schema.get("$ref").and_then(Value::as_str) {
-        response_is_open(spec, target.trim_start_matches('#'), seen)?;
-    }
-    if schema.get("items").is_some() {
-        response_is_open(spec, &format!("{pointer}/items"), seen)?;
-    }
-    let parts = schema.get("allOf").and_then(Value::as_array);
-    for part in 0..parts.map_or(0, Vec::len) {
-        response_is_open(spec, &format!("{pointer}/allOf/{part}"), seen)?;
-    }
-    if let Some(Value::Object(properties)) = schema.get("properties") {
-        for (name, member) in properties {
-            let at = format!("{pointer}/properties/{}", escape(name));
-            let lenient = member.get("nullable") == Some(&Value::Bool(true))
-                || (member.get("$ref").is_some() && !is_required(schema, name));
-            let owner = pointer.rsplit('/').next().unwrap_or_default();
-            if !lenient && !RECEIPT_REQUIRES.contains(&(owner, name.as_str())) {
-                return Err(spec.error(&at, "a member of a response has to be nullable"));
-            }
-            let format = member.get("format").and_then(Value::as_str);
-            let reads_anything = FORMATS.iter().any(|(known, _)| format == Some(known));
-            if member.get("type") == Some(&Value::from("string")) && !reads_anything {
-                let formats = FORMATS.map(|(format, _)| format).join(", ");
-                let rule = format!("a text of a response has to have one of the formats {formats}");
-                return Err(spec.error(&at, &rule));
-            }
-            response_is_open(spec, &at, seen)?;
-        }
-    }
-    Ok(())
-}
-
-pub fn is_required(schema: &Value, name: &str) -> bool {
-    schema
-        .get("required")
-        .and_then(Value::as_array)
-        .is_some_and(|required| required.iter().any(|other| other == name))
+    });
+    values.collect()
 }
 
 /// `thbCircle` and `delivered_to_operator` as names of variants.
 fn pascal_case(value: &str) -> String {
-    value
-        .split('_')
-        .flat_map(|word| {
-            let mut letters = word.chars();
-            letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters)
-        })
-        .collect()
+    let words = value.split('_').map(|word| {
+        let (first, rest) = word.split_at_checked(1).unwrap_or((word, ""));
+        first.to_ascii_uppercase() + rest
+    });
+    words.collect()
 }
 
 fn is_variant(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_uppercase())
-        && name.chars().all(|letter| letter.is_ascii_alphanumeric())
+        && name.bytes().all(|letter| letter.is_ascii_alphanumeric())
         && name != "Self"
 }

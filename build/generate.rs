@@ -1,150 +1,122 @@
-//! From the checked spec to the client with its types, and to the typed mocks.
+//! From the checked contract to the client with its types, and to the typed mocks.
 
-use openapiv3::{ObjectType, OpenAPI, PathItem, ReferenceOr, Schema, SchemaKind, StatusCode, Type};
+use openapiv3::{OpenAPI, Operation};
 use proc_macro2::TokenStream;
 use progenitor::{GenerationSettings, Generator, HooksMode, InterfaceStyle, TypeImpl};
-use schemars::schema::{InstanceType, SchemaObject, StringValidation};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use quote::ToTokens as _;
+use serde_json::{Value, json};
+use syn::{Item, parse_quote};
 
-use crate::check::{FORMATS, OPERATION, REPLACED};
-use crate::spec::{Spec, SpecError, schema_pointer};
+use crate::check::{OPERATION, REPLACED, open_enums};
+use crate::lenient::{TEXTS, lenient, list_name, lists};
+use crate::spec::{Spec, SpecError, members, schema_pointer, target};
+use crate::tables::field;
 
-/// The type of a text of a request.
-const TEXT: &str = "::smol_str::SmolStr";
+const CONTENT: &str = "MessageContent";
+const RESPONSE: &str = "ResponseBody";
 
-/// The client, generated from the answers of success only: where an error has a type and the
-/// body of an answer is not of it, the generated code loses status and headers. Without a type
-/// for errors each of them arrives whole, and `src/error.rs` reads it.
+/// The client with its types.
 pub fn client(spec: &Spec) -> Result<String, SpecError> {
-    let mut api = openapi(spec)?;
-    without_default(spec, &mut api)?;
-    without_required_null(spec, &mut api)?;
-    without_error_responses(spec, &mut api)?;
+    let mut api = shown(spec)?;
+    successes_only(spec, &mut api)?;
     let code = Generator::new(&settings(spec))
-        .generate_tokens(&api)
+        .generate_tokens(&openapi(spec, api)?)
         .map_err(|error| spec.error("", &format!("progenitor: {error}")))?;
-    let code = pretty(spec, code)?;
-    assert_generated(spec, &code)?;
+    let mut file = parse(spec, code)?;
+    finish_types(spec, &mut file)?;
+    let code = prettyplease::unparse(&file);
+    assert_mapped(spec, &code)?;
     Ok(code)
 }
 
-/// Typed mocks of the whole contract, errors included.
+/// Typed mocks of all documented responses.
 pub fn mocks(spec: &Spec) -> Result<String, SpecError> {
-    let mut api = openapi(spec)?;
-    without_default(spec, &mut api)?;
-    without_required_null(spec, &mut api)?;
     let code = Generator::new(&settings(spec))
-        .httpmock(&api, "crate::generated")
+        .httpmock(&openapi(spec, shown(spec)?)?, "crate::generated")
         .map_err(|error| spec.error("", &format!("progenitor: {error}")))?;
     pretty(spec, code)
 }
 
-/// The spec as the generator takes it. Its own errors do not say where; so the parts are tried
-/// first, and a part that does not fit is named.
-fn openapi(spec: &Spec) -> Result<OpenAPI, SpecError> {
-    fn part<T: DeserializeOwned>(spec: &Spec, pointer: &str) -> Result<(), SpecError> {
-        match spec.value.pointer(pointer).cloned().map(serde_json::from_value::<T>) {
-            Some(Err(error)) => Err(spec.error(pointer, &format!("not OpenAPI 3.0: {error}"))),
-            _ => Ok(()),
-        }
-    }
-    for name in members(spec, "/components/schemas") {
-        part::<ReferenceOr<Schema>>(spec, &schema_pointer(&name))?;
-    }
-    for status in members(spec, &format!("{OPERATION}/responses")) {
-        let pointer = format!("{OPERATION}/responses/{status}");
-        part::<ReferenceOr<openapiv3::Response>>(spec, &pointer)?;
-    }
-    for index in 0.. {
-        let pointer = format!("{OPERATION}/parameters/{index}");
-        if spec.value.pointer(&pointer).is_none() {
-            break;
-        }
-        part::<ReferenceOr<openapiv3::Parameter>>(spec, &pointer)?;
-    }
-    part::<ReferenceOr<openapiv3::RequestBody>>(spec, &format!("{OPERATION}/requestBody"))?;
-    part::<openapiv3::Operation>(spec, OPERATION)?;
-    part::<openapiv3::Paths>(spec, "/paths")?;
-    part::<openapiv3::Info>(spec, "/info")?;
-    part::<Vec<openapiv3::Server>>(spec, "/servers")?;
-    part::<openapiv3::Components>(spec, "/components")?;
-    part::<OpenAPI>(spec, "")?;
-    serde_json::from_value(spec.value.clone())
-        .map_err(|error| spec.error("", &format!("not OpenAPI 3.0: {error}")))
+pub fn pretty(spec: &Spec, code: TokenStream) -> Result<String, SpecError> {
+    parse(spec, code).map(|file| prettyplease::unparse(&file))
 }
 
-fn members(spec: &Spec, pointer: &str) -> Vec<String> {
-    match spec.value.pointer(pointer) {
-        Some(Value::Object(members)) => members.keys().cloned().collect(),
-        _ => Vec::new(),
-    }
+fn parse(spec: &Spec, code: TokenStream) -> Result<syn::File, SpecError> {
+    syn::parse2(code).map_err(|error| spec.error("", &format!("generated invalid Rust: {error}")))
 }
 
-/// A member with a `default` is generated as one that is always sent. Members that nobody set
-/// stay off the wire, so the generator is not shown the default.
-fn without_default(spec: &Spec, api: &mut OpenAPI) -> Result<(), SpecError> {
+/// The contract as the generator gets it. Each step that shows it less than the file has is a
+/// function that gives the reason and fails when it no longer applies.
+fn shown(spec: &Spec) -> Result<Value, SpecError> {
+    let mut api = lenient(spec);
+    let schemas = &mut api["components"]["schemas"];
+    without_defaults(spec, schemas)?;
+    own_or_shared_content(spec, schemas)?;
+    for name in lists(spec) {
+        schemas[list_name(&name)] = json!({ "type": "object" });
+    }
+    Ok(api)
+}
+
+/// A member with a `default` is generated as one that is always sent. Members that nobody set stay
+/// off the wire, so the generator does not see the default.
+fn without_defaults(spec: &Spec, schemas: &mut Value) -> Result<(), SpecError> {
     let mut removed = 0;
-    for object in objects(api) {
-        for property in object.properties.values_mut() {
-            if let ReferenceOr::Item(property) = property {
-                removed += usize::from(property.schema_data.default.take().is_some());
-            }
+    for schema in schemas.as_object_mut().into_iter().flat_map(|all| all.values_mut()) {
+        let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
+        for property in properties.into_iter().flat_map(|all| all.values_mut()) {
+            removed += usize::from(
+                property.as_object_mut().is_some_and(|it| it.remove("default").is_some()),
+            );
         }
     }
-    no_longer_applies(spec, removed, "/components/schemas", "without_default")
+    applies(spec, removed > 0, "/components/schemas", "without_defaults")
 }
 
-/// A member that is required and may be null is generated as one that makes an answer unreadable
-/// when it is left out. An accepted batch stays one, so the generator is not shown `required`.
-fn without_required_null(spec: &Spec, api: &mut OpenAPI) -> Result<(), SpecError> {
-    let mut removed = 0;
-    for object in objects(api) {
-        let properties = &object.properties;
-        let before = object.required.len();
-        object.required.retain(|name| {
-            !matches!(properties.get(name), Some(ReferenceOr::Item(property)) if property.schema_data.nullable)
-        });
-        removed += before - object.required.len();
-    }
-    no_longer_applies(spec, removed, "/components/schemas", "without_required_null")
+/// A message holds its own content or a shared one. The contract has one content.
+fn own_or_shared_content(spec: &Spec, schemas: &mut Value) -> Result<(), SpecError> {
+    let content = &mut schemas["Message"]["properties"]["content"];
+    let found = target(content) == Some("Content");
+    *content = json!({ "$ref": schema_pointer(CONTENT).replacen('/', "#/", 1) });
+    schemas[CONTENT] = json!({ "type": "object" });
+    let pointer = format!("{}/properties/content", schema_pointer("Message"));
+    applies(spec, found, &pointer, "own_or_shared_content")
 }
 
-fn objects(api: &mut OpenAPI) -> impl Iterator<Item = &mut ObjectType> {
-    let schemas = api.components.iter_mut().flat_map(|all| all.schemas.values_mut());
-    schemas.filter_map(|schema| match schema {
-        ReferenceOr::Item(Schema {
-            schema_kind: SchemaKind::Type(Type::Object(object)), ..
-        }) => Some(object),
-        _ => None,
-    })
-}
-
-fn without_error_responses(spec: &Spec, api: &mut OpenAPI) -> Result<(), SpecError> {
-    let mut removed = 0;
-    for path in api.paths.paths.values_mut() {
-        if let ReferenceOr::Item(PathItem { post: Some(operation), .. }) = path {
-            let responses = &mut operation.responses.responses;
-            let before = responses.len();
-            responses.retain(|status, _| matches!(status, StatusCode::Code(200..=299)));
-            removed += before - responses.len();
-        }
-    }
+/// The client is generated from the responses of success only: if the body of a documented error
+/// is not the documented JSON, the generated code loses its status and headers. Without a type,
+/// each error arrives whole, and `src/error.rs` parses it. A success has a type of its own, because
+/// a derived struct decodes from a JSON list too.
+fn successes_only(spec: &Spec, api: &mut Value) -> Result<(), SpecError> {
     let pointer = format!("{OPERATION}/responses");
-    no_longer_applies(spec, removed, &pointer, "without_error_responses")
+    let Some(responses) = api.pointer_mut(&pointer).and_then(Value::as_object_mut) else {
+        return Err(spec.error(&pointer, "has to be a mapping"));
+    };
+    let documented = responses.len();
+    responses.retain(|status, _| status.starts_with('2'));
+    let removed = documented - responses.len();
+    for response in responses.values_mut() {
+        let schema = json!({ "$ref": schema_pointer(RESPONSE).replacen('/', "#/", 1) });
+        response["content"]["application/json"]["schema"] = schema;
+    }
+    api["components"]["schemas"][RESPONSE] = json!({ "type": "object" });
+    applies(spec, removed > 0, &pointer, "successes_only")
 }
 
-fn no_longer_applies(
-    spec: &Spec,
-    changes: usize,
-    pointer: &str,
-    step: &str,
-) -> Result<(), SpecError> {
-    if changes > 0 {
+fn applies(spec: &Spec, applies: bool, pointer: &str, step: &str) -> Result<(), SpecError> {
+    if applies {
         return Ok(());
     }
-    let rule = format!("the step `{step}` of the build finds nothing to do here; remove the step");
+    let rule = format!("the step `{step}` of `build/generate.rs` no longer applies; remove it");
     Err(spec.error(pointer, &rule))
+}
+
+/// Parses the contract for the generator. Its errors do not say where, so the operation comes first.
+fn openapi(spec: &Spec, api: Value) -> Result<OpenAPI, SpecError> {
+    let error = |pointer: &str, error| spec.error(pointer, &format!("not OpenAPI 3.0: {error}"));
+    let operation = spec.at(OPERATION, "the client is generated from it")?.clone();
+    serde_json::from_value::<Operation>(operation).map_err(|it| error(OPERATION, it))?;
+    serde_json::from_value(api).map_err(|it| error("", it))
 }
 
 fn settings(spec: &Spec) -> GenerationSettings {
@@ -152,80 +124,100 @@ fn settings(spec: &Spec) -> GenerationSettings {
     settings
         .with_interface(InterfaceStyle::Positional)
         .with_hooks(HooksMode::Expected)
-        .with_inner_type("crate::exchange::Exchange".parse().expect("a path is tokens"))
+        .with_inner_type("crate::transport::Transport".parse().expect("a path"))
         .with_derive("PartialEq");
-    for (name, rust) in REPLACED {
-        let impls = [TypeImpl::Display, TypeImpl::FromStr];
-        settings.with_replacement(name, rust, impls.into_iter());
+    let impls = || [TypeImpl::Display, TypeImpl::FromStr].into_iter();
+    for (name, rust) in replaced(spec) {
+        settings.with_replacement(name, rust, impls());
     }
-    for (format, rust) in FORMATS {
-        settings.with_conversion(string(Some(format), None), rust, [].into_iter());
-    }
-    // A text of a request is a SmolStr: most are short or the same in every message, and a String
-    // would put each on the heap. Limits of length are checked on a whole batch (`src/check.rs`),
-    // with all other problems; generated they would be newtypes, each with an error of its own.
-    for limit in lengths(&spec.value).into_iter().map(Some).chain([None]) {
-        for format in [None, Some("uri")] {
-            let impls = [TypeImpl::Display, TypeImpl::FromStr];
-            settings.with_conversion(string(format, limit), TEXT, impls.into_iter());
-        }
+    for (format, rust) in TEXTS {
+        let schema = json!({ "type": "string", "format": format });
+        let schema = serde_json::from_value(schema).expect("a schema");
+        settings.with_conversion(schema, rust, impls());
     }
     settings
 }
 
-fn string(format: Option<&str>, max_length: Option<u32>) -> SchemaObject {
-    SchemaObject {
-        instance_type: Some(InstanceType::String.into()),
-        format: format.map(str::to_owned),
-        string: max_length.map(|limit| {
-            Box::new(StringValidation { max_length: Some(limit), ..StringValidation::default() })
-        }),
-        ..SchemaObject::default()
-    }
+/// Schemas with a type that the generator does not make.
+fn replaced(spec: &Spec) -> Vec<(String, String)> {
+    let own = |name: &str, rust: &str| (name.to_owned(), rust.to_owned());
+    let mut all: Vec<_> = REPLACED.map(|(name, rust)| own(name, rust)).into();
+    all.push(own(CONTENT, "crate::request::MessageContent"));
+    all.push(own(RESPONSE, "crate::response::ResponseBody"));
+    all.extend(open_enums(spec).iter().map(|name| own(name, &format!("crate::types::{name}"))));
+    all.extend(lists(spec).iter().map(|name| {
+        let rust = format!("crate::types::ReceivedList<crate::generated::types::{name}>");
+        (list_name(name), rust)
+    }));
+    all
 }
 
-/// Every `maxLength` that the spec has.
-fn lengths(value: &Value) -> Vec<u32> {
-    let mut found = Vec::new();
-    match value {
-        Value::Object(members) => {
-            for (name, value) in members {
-                match value.as_u64().map(u32::try_from) {
-                    Some(Ok(limit)) if name == "maxLength" => found.push(limit),
-                    _ => found.extend(lengths(value)),
+/// Makes every type `#[non_exhaustive]`, so that a new member breaks nobody, and finishes the fields
+/// that are references.
+fn finish_types(spec: &Spec, file: &mut syn::File) -> Result<(), SpecError> {
+    let types = file.items.iter_mut().find_map(|item| match item {
+        Item::Mod(module) if module.ident == "types" => module.content.as_mut(),
+        _ => None,
+    });
+    let Some((_, types)) = types else {
+        return Err(spec.error("/components/schemas", "the generator made no types"));
+    };
+    for item in types {
+        match item {
+            Item::Struct(object) => {
+                object.attrs.push(parse_quote!(#[non_exhaustive]));
+                let schema = spec.schema(&object.ident.to_string());
+                for (name, member) in members(&schema["properties"]) {
+                    let name = field(name);
+                    let mut fields = object.fields.iter_mut();
+                    if let Some(field) = fields.find(|it| it.ident.as_ref() == Some(&name)) {
+                        finish_field(spec, field, member);
+                    }
                 }
             }
-        }
-        Value::Array(items) => found.extend(items.iter().flat_map(lengths)),
-        _ => {}
-    }
-    found.sort_unstable();
-    found.dedup();
-    found
-}
-
-pub fn pretty(spec: &Spec, code: TokenStream) -> Result<String, SpecError> {
-    let file = syn::parse2(code)
-        .map_err(|error| spec.error("", &format!("what was generated is no Rust: {error}")))?;
-    Ok(prettyplease::unparse(&file))
-}
-
-/// A replacement or a conversion that matches nothing is silent in the generator, and so is a
-/// typed error that comes back.
-fn assert_generated(spec: &Spec, code: &str) -> Result<(), SpecError> {
-    let schemas = REPLACED.map(|(name, rust)| (schema_pointer(name), rust));
-    let formats = FORMATS.map(|(_, rust)| ("/components/schemas".to_owned(), rust));
-    let text = [("/components/schemas".to_owned(), TEXT)];
-    for (pointer, rust) in schemas.into_iter().chain(formats).chain(text) {
-        if !code.contains(rust) {
-            let rule =
-                format!("nothing that is generated uses `{rust}`, the type that stands for it");
-            return Err(spec.error(&pointer, &rule));
+            Item::Enum(list) => list.attrs.push(parse_quote!(#[non_exhaustive])),
+            _ => {}
         }
     }
-    if code.contains("Error::ErrorResponse") {
-        let rule = "the generated client has a typed error, which loses status and headers";
-        return Err(spec.error(&format!("{OPERATION}/responses"), rule));
+    Ok(())
+}
+
+/// `OpenAPI` 3.0 allows no description beside a `$ref`, so the field gets that of its schema. An
+/// optional object decodes from an object alone; a derived struct decodes from a list too.
+fn finish_field(spec: &Spec, field: &mut syn::Field, member: &Value) {
+    let schema = target(member).map(|name| spec.schema(name));
+    let description = member["description"].as_str();
+    let description = description.or_else(|| schema?["description"].as_str());
+    let has_doc = field.attrs.iter().any(|it| it.path().is_ident("doc"));
+    if let Some(text) = description.filter(|_| !has_doc) {
+        let text = format!(" {text}");
+        field.attrs.push(parse_quote!(#[doc = #text]));
+    }
+    let is_optional = field.ty.to_token_stream().to_string().contains("Option");
+    if is_optional && schema.is_some_and(|schema| schema["type"] == "object") {
+        let decode = "crate::json::optional_object";
+        field.attrs.push(parse_quote!(#[serde(default, deserialize_with = #decode)]));
+    }
+}
+
+/// The generator is silent when a replacement or a conversion matches nothing, and when a string
+/// is left that no conversion matches.
+fn assert_mapped(spec: &Spec, code: &str) -> Result<(), SpecError> {
+    let texts = TEXTS.map(|(_, rust)| rust.to_owned()).into_iter();
+    for rust in replaced(spec).into_iter().map(|(_, rust)| rust).chain(texts) {
+        let is_mapped = code.replace(char::is_whitespace, "").contains(&rust);
+        if !is_mapped {
+            let rule = format!("nothing that is generated uses `{rust}`");
+            return Err(spec.error("/components/schemas", &rule));
+        }
+    }
+    for (unmapped, rule) in [
+        ("Option<::std::string::String>", "a string is left without a text type"),
+        ("Error::ErrorResponse", "a typed error is left, which loses status and headers"),
+    ] {
+        if code.contains(unmapped) {
+            return Err(spec.error("/components/schemas", rule));
+        }
     }
     Ok(())
 }

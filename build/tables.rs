@@ -1,297 +1,201 @@
-//! From the checked spec to the tables and checks that the handwritten code builds on.
+//! From the checked contract to what handwritten code builds on: open enums, limits, regions,
+//! constructors and the checks of a request.
 
 use heck::ToSnakeCase;
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::quote;
 use serde_json::Value;
 
-use crate::check::{OPEN, RECEIPT, REPLACED, is_required, known_values};
+use crate::check::{OPERATION, REPLACED, open_enums, values};
 use crate::generate::pretty;
-use crate::spec::{Spec, SpecError, escape, schema_pointer};
+use crate::spec::{Spec, SpecError, entries, escape, is_required, members, schema_pointer, target};
 
 pub fn tables(spec: &Spec) -> Result<String, SpecError> {
     let limits = limits(spec)?;
-    let regions = regions(spec)?;
-    let open = OPEN.iter().map(|name| open_enum(spec, name)).collect::<Result<Vec<_>, _>>()?;
-    let request = shape(spec, &schema_pointer("BatchRequest"), Side::Request, 0)?;
-    let result = shape(spec, &schema_pointer("MessageResult"), Side::Response, 0)?;
-    let receipt = shape(spec, &schema_pointer(RECEIPT), Side::Response, 0)?;
-    let mut checks = Vec::new();
-    check_impls(spec, "BatchRequest", &mut Vec::new(), &mut checks)?;
-    pretty(
-        spec,
-        quote! {
-            #limits
-            #regions
-            #(#open)*
-            pub(crate) static BATCH_REQUEST: crate::shape::Shape = #request;
-            pub(crate) static MESSAGE_RESULT: crate::shape::Shape = #result;
-            pub(crate) static DELIVERY_RECEIPT: crate::shape::Shape = #receipt;
-            #(#checks)*
-        },
-    )
+    let regions = regions(spec);
+    let enums = open_enums(spec).into_iter().map(|name| open_enum(spec, &name));
+    let enums = enums.collect::<Result<Vec<_>, _>>()?;
+    let requests = request_objects(spec).map(|name| request_object(spec, &name));
+    let requests = requests.collect::<Result<Vec<_>, _>>()?;
+    pretty(spec, quote! { #limits #regions #(#enums)* #(#requests)* })
 }
 
 fn limits(spec: &Spec) -> Result<TokenStream, SpecError> {
-    let number = |pointer: String| {
-        let value = spec.at(&pointer, "the crate has a constant of it")?;
-        let value = value.as_u64().expect("checked as a keyword");
-        Ok::<_, SpecError>(Literal::u64_unsuffixed(value))
+    let limit = |schema: &str, below: &str| {
+        let pointer = format!("{}{below}", schema_pointer(schema));
+        let value = spec.at(&pointer, "the crate has a constant for it")?;
+        Ok::<_, SpecError>(Literal::u64_unsuffixed(value.as_u64().unwrap_or_default()))
     };
-    let member = |schema: &str, member: &str, keyword: &str| {
-        number(format!("{}/properties/{member}/{keyword}", schema_pointer(schema)))
-    };
-    let messages = member("BatchRequest", "messages", "maxItems")?;
-    let batch_id = member("BatchRequest", "clientBatchId", "maxLength")?;
-    let message_id = member("Message", "clientMessageId", "maxLength")?;
-    let source = member("SmsFallback", "source", "maxLength")?;
-    let id = schema_pointer("SubAccountId");
-    let (min_id, max_id) = (number(format!("{id}/minLength"))?, number(format!("{id}/maxLength"))?);
+    let messages = limit("BatchRequest", "/properties/messages/maxItems")?;
+    let batch_id = limit("BatchRequest", "/properties/clientBatchId/maxLength")?;
+    let message_id = limit("Message", "/properties/clientMessageId/maxLength")?;
+    let source = limit("SmsFallback", "/properties/source/maxLength")?;
+    let (min_id, max_id) =
+        (limit("SubAccountId", "/minLength")?, limit("SubAccountId", "/maxLength")?);
     Ok(quote! {
-        /// Messages that one batch takes at most.
+        /// The most messages in one batch.
         pub const MAX_MESSAGES_PER_BATCH: usize = #messages;
-        /// Characters that a clientBatchId has at most.
+        /// The most characters in a clientBatchId.
         pub const MAX_CLIENT_BATCH_ID_CHARS: usize = #batch_id;
-        /// Characters that a clientMessageId has at most.
+        /// The most characters in a clientMessageId.
         pub const MAX_CLIENT_MESSAGE_ID_CHARS: usize = #message_id;
-        /// Characters that the source of an SMS has at most.
+        /// The most characters in the source of an SMS.
         pub const MAX_SMS_SOURCE_CHARS: usize = #source;
         pub(crate) const SUB_ACCOUNT_ID_CHARS: ::std::ops::RangeInclusive<usize> = #min_id..=#max_id;
     })
 }
 
-fn regions(spec: &Spec) -> Result<TokenStream, SpecError> {
-    let servers = spec.at("/servers", "the regions are made of it")?;
-    let text = |server: &Value, name: &str| server[name].as_str().unwrap_or_default().to_owned();
-    let regions = servers.as_array().into_iter().flatten().map(|server| {
-        let name = ident(&text(server, "x-region"));
-        let (url, description) = (text(server, "url"), text(server, "description"));
-        let doc = format!(" {description}, `{url}`.");
-        quote! { #[doc = #doc] #name = #url, #description; }
+fn regions(spec: &Spec) -> TokenStream {
+    let regions = entries(&spec.value["servers"]).iter().map(|server| {
+        let text = |name: &str| server[name].as_str().unwrap_or_default();
+        let (name, url, words) = (ident(text("x-region")), text("url"), text("description"));
+        let doc = format!(" {words}, `{url}`.");
+        quote! { #[doc = #doc] #name = #url, #words; }
     });
-    Ok(quote! { crate::region::regions! { #(#regions)* } })
+    quote! { crate::types::region::regions! { #(#regions)* } }
 }
 
 fn open_enum(spec: &Spec, name: &str) -> Result<TokenStream, SpecError> {
-    let values = known_values(spec, name)?;
-    let schema = spec.at(&schema_pointer(name), "it is an open list")?;
-    let mut doc = format!(" {}", schema["description"].as_str().unwrap_or(name));
+    let schema = spec.schema(name);
+    let is_number = schema["type"] == "integer";
     let ignores_case = schema["x-ignore-case"] == true;
+    let mut doc = format!(" {}", schema["description"].as_str().unwrap_or(name));
     if ignores_case {
-        doc.push_str(" The case of its ASCII letters does not matter.");
+        doc.push_str(" Upper and lower case are the same.");
     }
-    let variants = values.iter().map(|known| {
-        let variant = ident(&known.variant);
-        let mut doc = format!(" {}", known.description);
-        let value = match known.value.as_i64() {
-            Some(number) => {
-                doc = format!(" {number}: {}", known.description);
-                Literal::i64_unsuffixed(number)
-            }
-            None => Literal::string(known.value.as_str().unwrap_or_default()),
-        };
-        if known.value.is_i64() {
-            let text = known.description.as_str();
-            quote! { #[doc = #doc] #variant = #value, #text; }
+    let variants = values(spec, name)?.into_iter().map(|known| {
+        let (variant, text) = (ident(&known.variant), known.description);
+        if let Some(number) = known.value.as_i64() {
+            let (doc, number) = (format!(" {number}: {text}"), Literal::i64_unsuffixed(number));
+            quote! { #[doc = #doc] #variant = #number, #text; }
         } else {
+            let (doc, value) = (format!(" {text}"), known.value.as_str());
             quote! { #[doc = #doc] #variant = #value; }
         }
     });
     let name = ident(name);
-    let (make, case) = if schema["type"] == "integer" {
-        (quote! { crate::open::open_number }, quote! {})
-    } else if ignores_case {
-        (quote! { crate::open::open_text }, quote! { ignoring_case })
+    Ok(if is_number {
+        quote! { crate::types::open_enum::open_number! { #[doc = #doc] #name { #(#variants)* } } }
     } else {
-        (quote! { crate::open::open_text }, quote! { exact })
-    };
-    Ok(quote! { #make! { #case #[doc = #doc] #name { #(#variants)* } } })
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Side {
-    Request,
-    Response,
-}
-
-/// The shape of a value as JSON: strict for a request, open for a response.
-fn shape(spec: &Spec, pointer: &str, side: Side, depth: usize) -> Result<TokenStream, SpecError> {
-    if depth > 16 {
-        return Err(spec.error(pointer, "a schema cannot contain itself here"));
-    }
-    let schema = spec.at(pointer, "the request is made of it")?;
-    if let Some(target) = target(schema) {
-        return shape(spec, target, side, depth + 1);
-    }
-    let kind = schema["type"].as_str().unwrap_or_default();
-    Ok(match kind {
-        "boolean" => quote! { crate::shape::Shape::Boolean },
-        "integer" if side == Side::Response => quote! { crate::shape::Shape::ReceivedInteger },
-        "integer" => quote! { crate::shape::Shape::Integer },
-        "string" if side == Side::Response => quote! { crate::shape::Shape::ReceivedText },
-        "string" => match &schema["enum"] {
-            // An open list takes any text.
-            Value::Array(values) if !OPEN.iter().any(|open| pointer == schema_pointer(open)) => {
-                let values = values.iter().filter_map(Value::as_str);
-                quote! { crate::shape::Shape::OneOf(&[#(#values),*]) }
-            }
-            _ => quote! { crate::shape::Shape::String },
-        },
-        "array" => {
-            let items = shape(spec, &format!("{pointer}/items"), side, depth + 1)?;
-            quote! { crate::shape::Shape::Array(&#items) }
+        quote! {
+            crate::types::open_enum::open_text! { #ignores_case #[doc = #doc] #name { #(#variants)* } }
         }
-        "object" => {
-            let mut members = Vec::new();
-            for name in properties(schema) {
-                let nullable = schema["properties"][name]["nullable"] == true;
-                let required = is_required(schema, name) && !nullable;
-                let below = format!("{pointer}/properties/{}", escape(name));
-                let shape = shape(spec, &below, side, depth + 1)?;
-                members.push(quote! {
-                    crate::shape::Member { name: #name, required: #required, shape: #shape }
-                });
-            }
-            match side {
-                Side::Request => quote! { crate::shape::Shape::Object(&[#(#members),*]) },
-                Side::Response => quote! { crate::shape::Shape::OpenObject(&[#(#members),*]) },
-            }
-        }
-        _ => return Err(spec.error(pointer, "cannot be read without a type")),
     })
 }
 
-/// `impl Check` for a type of the request and for the types below it: what the spec limits.
-fn check_impls(
-    spec: &Spec,
-    name: &str,
-    done: &mut Vec<String>,
-    code: &mut Vec<TokenStream>,
-) -> Result<(), SpecError> {
-    if done.iter().any(|other| other == name) {
-        return Ok(());
-    }
-    done.push(name.to_owned());
-    let pointer = schema_pointer(name);
-    let schema = spec.at(&pointer, "the request is made of it")?;
-    let mut statements = Vec::new();
-    for property in properties(schema) {
-        let at = format!("{pointer}/properties/{}", escape(property));
-        let member = &schema["properties"][property];
-        let field = field(property);
-        if let Some(below) = object_below(spec, member) {
-            check_impls(spec, &below, done, code)?;
-            let one = quote! { checker.member(#property, value) };
-            statements.push(if is_required(schema, property) {
-                quote! { let value = &self.#field; #one; }
-            } else {
-                quote! { if let Some(value) = &self.#field { #one; } }
-            });
-            continue;
-        }
-        if member["type"] == "string" {
-            if member.get("enum").is_some() {
-                let rule = "a list of values has to be a schema of its own, with a `$ref` to it";
-                return Err(spec.error(&format!("{at}/enum"), rule));
-            }
-            if !matches!(member["format"].as_str(), None | Some("uri")) {
-                let rule = "a text of a request has no format but `uri` here";
-                return Err(spec.error(&format!("{at}/format"), rule));
-            }
-        }
-        for keyword in ["minLength", "pattern", "minimum", "maximum"] {
-            if member.get(keyword).is_some() {
-                return Err(spec.error(
-                    &format!("{at}/{keyword}"),
-                    "nothing in this crate checks it; teach `build/tables.rs` to, or give the value a type of its own",
-                ));
-            }
-        }
-        let text = if is_required(schema, property) {
-            quote! { Some(self.#field.as_str()) }
-        } else {
-            quote! { self.#field.as_deref() }
-        };
-        if let Some(max) = member["maxLength"].as_u64() {
-            let max = Literal::u64_unsuffixed(max);
-            statements.push(quote! { checker.max_chars(#property, #text, #max); });
-        }
-        if member["format"] == "uri" {
-            statements.push(quote! { checker.http_url(#property, #text); });
-        }
-        if member["type"] == "array" {
-            let Some(below) = object_below(spec, &member["items"]) else {
-                return Err(spec.error(
-                    &at,
-                    "the items of a list of a request have to be a `$ref` to an object",
-                ));
-            };
-            check_impls(spec, &below, done, code)?;
-            let min = Literal::u64_unsuffixed(member["minItems"].as_u64().unwrap_or(0));
-            let max = member["maxItems"].as_u64().map(Literal::u64_unsuffixed);
-            let max = max.map_or_else(|| quote! { usize::MAX }, |max| quote! { #max });
-            statements.push(quote! {
-                checker.items(#property, &self.#field, #min..=#max);
-            });
-        }
-    }
-    let name = ident(name);
-    code.extend(constructor(spec, &pointer, schema, &name)?);
-    code.push(quote! {
-        impl crate::check::Limits for super::types::#name {
-            #[allow(unused_variables)]
-            fn limits<'a>(&'a self, checker: &mut crate::check::Checker<'a>) {
-                #(#statements)*
-            }
-        }
-    });
-    Ok(())
+/// The generated objects of a request.
+fn request_objects(spec: &Spec) -> impl Iterator<Item = String> {
+    let names = spec.reachable(&format!("{OPERATION}/requestBody")).into_iter();
+    names.filter(|name| is_object(spec, name))
 }
 
-/// A constructor with the members that are required, in their order in the spec, for a type that
-/// cannot be made from nothing. The builders do not have to name members that may be unset.
-fn constructor(
-    spec: &Spec,
-    pointer: &str,
-    schema: &Value,
-    name: &Ident,
-) -> Result<Option<TokenStream>, SpecError> {
-    let Some(required) = schema["required"].as_array().filter(|all| !all.is_empty()) else {
-        return Ok(None);
+fn is_object(spec: &Spec, name: &str) -> bool {
+    let generated = REPLACED.iter().all(|(replaced, _)| *replaced != name);
+    generated && spec.schema(name)["type"] == "object"
+}
+
+/// The constructor of an object of a request, and the checks of its members.
+fn request_object(spec: &Spec, name: &str) -> Result<TokenStream, SpecError> {
+    let checks = members(&spec.schema(name)["properties"])
+        .map(|(member, _)| check_member(spec, name, member))
+        .collect::<Result<Vec<_>, _>>()?;
+    let new = constructor(spec, name)?;
+    let name = ident(name);
+    Ok(quote! {
+        #new
+        impl crate::request::validate::Validate for super::types::#name {
+            #[allow(unused_variables)]
+            fn validate(
+                &self,
+                path: &crate::request::validate::Path<'_>,
+                found: &mut crate::request::validate::Found,
+            ) {
+                #(#checks)*
+            }
+        }
+    })
+}
+
+/// The checks of one member. A keyword that nothing enforces is an error.
+fn check_member(spec: &Spec, owner: &str, name: &str) -> Result<TokenStream, SpecError> {
+    const ENFORCED_ELSEWHERE: [&str; 6] =
+        ["$ref", "type", "description", "example", "default", "deprecated"];
+    let (field, schema) = (field(name), &spec.schema(owner)["properties"][name]);
+    let required = is_required(spec.schema(owner), name);
+    let (text, value) = if required {
+        (quote! { Some(self.#field.as_str()) }, quote! { Some(&self.#field) })
+    } else {
+        (quote! { self.#field.as_deref() }, quote! { self.#field.as_ref() })
     };
-    let mut parameters = Vec::new();
-    for member in required.iter().filter_map(Value::as_str) {
-        let at = format!("{pointer}/properties/{}", escape(member));
-        let schema = &spec.value.pointer(&at).unwrap_or(&Value::Null);
-        let (list, schema) = match &schema["items"] {
-            Value::Null => (false, *schema),
-            items => (true, items),
-        };
-        let Some(name) = target_name(schema) else {
-            return Err(spec.error(
-                &at,
-                "a required member of a request has to be a `$ref`, or a list of a `$ref`",
-            ));
-        };
-        let rust = rust_type(name);
-        let field = field(member);
-        parameters.push(if list {
-            quote! { #field: Vec<#rust> }
-        } else {
-            quote! { #field: #rust }
+    let below = |schema: &Value| target(schema).is_some_and(|name| is_object(spec, name));
+    let number = |keyword: &str| schema[keyword].as_u64().map(Literal::u64_unsuffixed);
+    let mut checks = TokenStream::new();
+    if below(schema) {
+        checks.extend(quote! { found.object(path, #name, #value); });
+    }
+    for (keyword, value) in members(schema) {
+        checks.extend(match (keyword.as_str(), value.as_str()) {
+            ("maxLength", _) => {
+                let max = number("maxLength");
+                quote! { found.length(path, #name, #text, #max); }
+            }
+            ("format", Some("uri")) => quote! { found.url(path, #name, #text); },
+            ("items", _) if below(value) => {
+                let min = number("minItems").unwrap_or(Literal::u64_unsuffixed(0));
+                let max = number("maxItems").map_or_else(|| quote! { usize::MAX }, |it| quote! { #it });
+                quote! { found.list(path, #name, &self.#field, #min..=#max); }
+            }
+            ("minItems" | "maxItems", _) => continue,
+            (other, _) if ENFORCED_ELSEWHERE.contains(&other) || other.starts_with("x-") => continue,
+            _ => {
+                let at = format!("{}/properties/{}/{keyword}", schema_pointer(owner), escape(name));
+                let rule = "nothing enforces it; add a rule to `build/tables.rs`, or make it a schema of its own";
+                return Err(spec.error(&at, rule));
+            }
         });
     }
-    let fields = properties(schema).map(|property| {
-        let field = field(property);
-        if is_required(schema, property) {
-            quote! { #field }
+    Ok(checks)
+}
+
+/// `new` with the required members. The rest starts unset, so a new optional member breaks nobody.
+fn constructor(spec: &Spec, name: &str) -> Result<Option<TokenStream>, SpecError> {
+    let schema = spec.schema(name);
+    let required: Vec<_> = entries(&schema["required"]).iter().filter_map(Value::as_str).collect();
+    if required.is_empty() {
+        return Ok(None);
+    }
+    let parameters = required.iter().map(|member| {
+        let (field, schema) = (field(member), &schema["properties"][*member]);
+        let rust = match (target(schema), target(&schema["items"])) {
+            (Some("Content"), _) => quote! { crate::request::MessageContent },
+            (Some(name), _) => rust_type(spec, name),
+            (None, Some(items)) => {
+                let items = rust_type(spec, items);
+                quote! { Vec<#items> }
+            }
+            (None, None) => {
+                let at = format!("{}/properties/{}", schema_pointer(name), escape(member));
+                let rule = "a required member of a request has to be a `$ref`, or a list of one";
+                return Err(spec.error(&at, rule));
+            }
+        };
+        Ok(quote! { #field: impl Into<#rust> })
+    });
+    let parameters = parameters.collect::<Result<Vec<_>, _>>()?;
+    let fields = members(&schema["properties"]).map(|(member, _)| {
+        let field = field(member);
+        if required.contains(&member.as_str()) {
+            quote! { #field: #field.into() }
         } else {
             quote! { #field: Default::default() }
         }
     });
+    let doc = format!(" Starts a `{name}` with its required members.");
+    let name = ident(name);
     Ok(Some(quote! {
         impl super::types::#name {
-            pub(crate) fn required(#(#parameters),*) -> Self {
+            #[doc = #doc]
+            pub fn new(#(#parameters),*) -> Self {
                 Self { #(#fields),* }
             }
         }
@@ -299,47 +203,19 @@ fn constructor(
 }
 
 /// The Rust type of a named schema.
-pub fn rust_type(name: &str) -> TokenStream {
+pub fn rust_type(spec: &Spec, name: &str) -> TokenStream {
     if let Some((_, rust)) = REPLACED.iter().find(|(replaced, _)| *replaced == name) {
         return rust.parse().expect("a path is tokens");
     }
+    let module = if open_enums(spec).contains(name) { ident("tables") } else { ident("types") };
     let name = ident(name);
-    quote! { super::types::#name }
-}
-
-/// The name of the generated object that a member holds, seen through aliases.
-fn object_below(spec: &Spec, member: &Value) -> Option<String> {
-    let name = target_name(member)?;
-    let schema = spec.value.pointer(&schema_pointer(name))?;
-    if target(schema).is_some() {
-        return object_below(spec, schema);
-    }
-    let generated = REPLACED.iter().all(|(replaced, _)| *replaced != name);
-    (generated && schema["type"] == "object").then(|| name.to_owned())
-}
-
-/// The pointer that a schema refers to, plainly or as the one part of an `allOf`.
-pub fn target(schema: &Value) -> Option<&str> {
-    let reference = schema.get("$ref").or_else(|| schema.pointer("/allOf/0/$ref"));
-    reference?.as_str()?.strip_prefix('#')
-}
-
-/// The name of the schema that a schema refers to.
-fn target_name(schema: &Value) -> Option<&str> {
-    target(schema)?.strip_prefix("/components/schemas/")
-}
-
-fn properties(schema: &Value) -> impl Iterator<Item = &String> {
-    schema["properties"].as_object().into_iter().flat_map(|all| all.keys())
+    quote! { crate::generated::#module::#name }
 }
 
 /// The name of a field, as the generator makes it.
-fn field(property: &str) -> Ident {
+pub fn field(property: &str) -> Ident {
     let name = property.to_snake_case();
-    match syn::parse_str(&name) {
-        Ok(name) => name,
-        Err(_) => ident(&format!("{name}_")),
-    }
+    syn::parse_str(&name).unwrap_or_else(|_| ident(&format!("{name}_")))
 }
 
 fn ident(name: &str) -> Ident {

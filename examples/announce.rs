@@ -1,5 +1,5 @@
-//! Sends one announcement to any number of recipients, and holds the fate of every message against
-//! what the server says that it accepted.
+//! Sends one announcement to any number of recipients, and compares the outcome of every message
+//! with what the server accepted.
 //!
 //! ```sh
 //! cargo run --release --example announce -- 1000000
@@ -7,8 +7,7 @@
 //! ```
 //!
 //! It sends to the embedded sandbox: nothing leaves this machine, and nobody is reached. With
-//! `--chaos`, and a seed after it if you like, the sandbox also rejects, refuses, delays, drops and
-//! cuts.
+//! `--chaos`, and an optional seed, the sandbox also rejects, refuses, delays, drops and cuts.
 
 use std::env;
 use std::error::Error;
@@ -18,10 +17,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use lon_batch::bulk::{FateKind, Progress, Summary};
+use lon_batch::bulk::{Progress, Summary};
 use lon_batch::mock::{Answer, Sandbox};
 use lon_batch::reqwest::StatusCode;
-use lon_batch::{Content, ErrorCode, Icon, Message, Msisdn, Recipient, SharedContent};
+use lon_batch::{Content, ErrorCode, Icon, Message, Msisdn, OutcomeKind, Recipient, SharedContent};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -51,15 +50,15 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let mut run = client.bulk("announcement-2026-11").send(messages)?;
 
     let bar = tokio::spawn(show(run.progress(), recipients as u64));
-    let mut fates = vec![None; recipients];
+    let mut outcomes = vec![None; recipients];
     while let Some(batch) = run.next().await {
-        for outcome in batch.messages {
-            fates[usize::try_from(outcome.position)?] = Some(outcome.fate.kind());
+        for message in batch.messages {
+            outcomes[usize::try_from(message.position)?] = Some(message.outcome.kind);
         }
     }
     bar.await?;
     println!();
-    report(&run.summary(), &fates, &accepted)
+    report(&run.summary(), &outcomes, &accepted)
 }
 
 /// How many recipients, and the seed of the chaos.
@@ -92,7 +91,7 @@ fn announcement() -> Content {
         .action("See the way", "https://www.example.com/maps")
 }
 
-/// A number that nobody has: every one is another.
+/// A number that nobody has, another for each index.
 fn number(index: usize) -> Msisdn {
     let number = format!("+6600{index:08}");
     Msisdn::parse(&number).expect("a number in E.164 form")
@@ -102,7 +101,7 @@ fn index(recipient: &Recipient) -> usize {
     recipient.msisdn()["+6600".len()..].parse().expect("a number that was made here")
 }
 
-/// A sandbox that notes for each recipient how often it accepted a message.
+/// A sandbox that records for each recipient how often it accepted a message.
 async fn sandbox(accepted: Arc<[AtomicU8]>, chaos: Option<u64>) -> std::io::Result<Sandbox> {
     let sandbox = Sandbox::builder().keep(0).judge(move |message| {
         let index = index(&message.user);
@@ -167,32 +166,32 @@ async fn show(progress: Progress, recipients: u64) {
     }
 }
 
-/// The table of fates, and beside each what the sandbox accepted of those messages.
+/// Prints the messages by outcome, and beside each how many of them the sandbox accepted.
 fn report(
     summary: &Summary,
-    fates: &[Option<FateKind>],
+    outcomes: &[Option<OutcomeKind>],
     accepted: &[AtomicU8],
 ) -> Result<(), Box<dyn Error>> {
-    println!("{:<10} {:>12} {:>24}", "fate", "messages", "accepted by the sandbox");
+    println!("{:<10} {:>12} {:>24}", "outcome", "messages", "accepted by the sandbox");
     let mut wrong = 0;
-    let kinds = FateKind::ALL.map(Some).into_iter();
+    let kinds = OutcomeKind::ALL.map(Some).into_iter();
     for kind in kinds.chain([None]) {
         let (mut messages, mut taken) = (0_u64, 0_u64);
-        for (fate, accepted) in fates.iter().zip(accepted) {
-            if *fate != kind {
+        for (outcome, accepted) in outcomes.iter().zip(accepted) {
+            if *outcome != kind {
                 continue;
             }
             let times = accepted.load(Ordering::Relaxed);
             messages += 1;
             taken += u64::from(times);
             let right = match kind {
-                Some(FateKind::Accepted) => times == 1,
-                Some(FateKind::Unknown) => times <= 1,
+                Some(OutcomeKind::Accepted) => times == 1,
+                Some(OutcomeKind::Unknown) => times <= 1,
                 _ => times == 0,
             };
             wrong += u64::from(!right);
         }
-        let name = kind.map_or("not taken", FateKind::as_str);
+        let name = kind.map_or("not taken".to_owned(), |kind| kind.to_string());
         println!("{name:<10} {messages:>12} {taken:>24}");
     }
     println!("{summary}");
@@ -204,9 +203,9 @@ fn report(
             .map_or(String::new(), |mib| format!(", at most {mib} MiB of memory with the sandbox")),
     );
     if wrong > 0 {
-        return Err(format!("{wrong} messages have another fate than the sandbox says").into());
+        return Err(format!("{wrong} messages have another outcome than the sandbox says").into());
     }
-    println!("Every fate is what the sandbox says, and nobody got the message twice.");
+    println!("Every outcome is what the sandbox says, and nobody got the message twice.");
     Ok(())
 }
 

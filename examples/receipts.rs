@@ -23,7 +23,8 @@ use lon_batch::receipt::{
     Code, DeliveryReceipt, Effect, Event, MessageTracker, Posted, Receiver, Stage, TrackedMessage,
     Webhook,
 };
-use lon_batch::{Batch, Content, Message, MessageState, Msisdn, StatusDetail};
+use lon_batch::types::{MessageState, StatusDetail};
+use lon_batch::{Batch, Content, Message, Msisdn};
 use tokio::net::TcpListener;
 
 const MESSAGES: u32 = 8;
@@ -103,7 +104,7 @@ fn batch(url: &str) -> Result<Batch, Box<dyn Error>> {
             .client_message_id(format!("parcel-{number}"))
             .dlr_callback_url(url))
     });
-    let messages = messages.collect::<Result<Vec<_>, lon_batch::MsisdnError>>()?;
+    let messages = messages.collect::<Result<Vec<_>, lon_batch::phone::MsisdnError>>()?;
     let batch = Batch::builder().client_batch_id("parcels");
     Ok(batch.messages(messages).build()?)
 }

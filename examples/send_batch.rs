@@ -5,92 +5,64 @@
 //! ```
 //!
 //! It sends to the embedded sandbox. With `LON_SUB_ACCOUNT` and `LON_API_KEY` set it sends to the
-//! platform, in the region that `LON_REGION` names (such as `europe`) or at `LON_BASE_URL`, to
-//! the phone numbers that are given as arguments: real messages to real people.
+//! platform, in the region that `LON_REGION` names (such as `europe`) or at `LON_BASE_URL`, to the
+//! phone numbers in its arguments: real messages to real people.
 
 use std::env;
 use std::error::Error;
-use std::process::ExitCode;
 
 use lon_batch::mock::Sandbox;
+use lon_batch::types::Encoding;
 use lon_batch::{
-    Batch, Client, Content, Encoding, Icon, Message, Msisdn, Recipient, Report, SmsFallback,
-    Verdict,
+    Batch, Client, Content, Icon, Invalid, Message, Msisdn, OutcomeKind, Recipient, SmsFallback,
 };
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            let mut source = error.source();
-            while let Some(cause) = source {
-                eprintln!("  because: {cause}");
-                source = cause.source();
-            }
-            ExitCode::FAILURE
-        }
-    }
-}
-
-async fn run() -> Result<(), Box<dyn Error>> {
-    let (sub_account, api_key) = (variable("LON_SUB_ACCOUNT")?, variable("LON_API_KEY")?);
-    let (client, batch, _sandbox) = match (sub_account, api_key) {
-        (Some(sub_account), Some(api_key)) => {
-            let client = platform(sub_account, api_key)?;
-            let batch = batch(&recipients()?, &[event()])?;
-            println!(
-                "Sending to the platform at {}: real messages, recipients: {}.\n",
-                client.base_url(),
-                batch.len()
-            );
-            (client, batch, None)
-        }
-        (None, None) => {
-            let titles = ["Event reminder", "Your parcel is on its way"];
-            let sandbox = Sandbox::builder().approved_titles(titles).start().await?;
-            let client = sandbox.client().build()?;
-            let batch = batch(&customers()?, &[event(), parcel(), sale()])?;
-            println!(
-                "Sending to the sandbox on this machine: nothing leaves it, recipients: {}.\n",
-                batch.len()
-            );
-            (client, batch, Some(sandbox))
-        }
-        _ => return Err("set both LON_SUB_ACCOUNT and LON_API_KEY, or neither".into()),
+async fn main() -> Result<(), Box<dyn Error>> {
+    let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let (client, batch, _sandbox) = if is_set("LON_SUB_ACCOUNT") || is_set("LON_API_KEY") {
+        let client = Client::from_env()?;
+        let batch = batch(&recipients()?, &[event()])?;
+        let (url, recipients) = (client.base_url(), batch.len());
+        println!("Sending to the platform at {url}: real messages, recipients: {recipients}.\n");
+        (client, batch, None)
+    } else {
+        let titles = ["Event reminder", "Your parcel has left the warehouse"];
+        let sandbox = Sandbox::builder().approved_titles(titles).start().await?;
+        let client = sandbox.client().build()?;
+        let batch = batch(&customers()?, &[event(), parcel(), sale()])?;
+        let recipients = batch.len();
+        println!(
+            "Sending to the sandbox on this machine: nothing leaves it, recipients: {recipients}.\n"
+        );
+        (client, batch, Some(sandbox))
     };
 
     let response = client.send(&batch).await?;
-    print(&response.report(&batch));
+    let report = response.report(&batch);
+    println!("{:<12} {:<10} {:<38} reason", "message", "outcome", "umid");
+    for (message, outcome) in report.iter() {
+        let id = message.client_message_id.as_deref().unwrap_or("-");
+        let umid = outcome.umid.as_deref().unwrap_or("-");
+        let code = outcome.code.map(|code| format!("{code}: ")).unwrap_or_default();
+        let reason = outcome.reason.as_deref().unwrap_or_default();
+        println!("{id:<12} {:<10} {umid:<38} {code}{reason}", outcome.kind);
+    }
+    let count = |kind| report.of_kind(kind).count();
+    println!(
+        "\n{} sent: {} accepted, {} rejected, {} unknown",
+        batch.len(),
+        count(OutcomeKind::Accepted),
+        count(OutcomeKind::Rejected),
+        count(OutcomeKind::Unknown),
+    );
+    for disagreement in report.disagreements() {
+        println!("The response contradicts itself or the batch: {disagreement}");
+    }
     Ok(())
 }
 
-/// An environment variable; one that is empty counts as not set.
-fn variable(name: &str) -> Result<Option<String>, String> {
-    match env::var(name) {
-        Ok(value) if value.is_empty() => Ok(None),
-        Ok(value) => Ok(Some(value)),
-        Err(env::VarError::NotPresent) => Ok(None),
-        Err(env::VarError::NotUnicode(_)) => Err(format!("{name} is not UTF-8")),
-    }
-}
-
-fn platform(sub_account: String, api_key: String) -> Result<Client, Box<dyn Error>> {
-    let mut builder = Client::builder(sub_account, api_key);
-    match (variable("LON_REGION")?, variable("LON_BASE_URL")?) {
-        (Some(_), Some(_)) => return Err("set LON_REGION or LON_BASE_URL, not both".into()),
-        (Some(region), None) => {
-            let region = region.parse().map_err(|error| format!("LON_REGION: {error}"))?;
-            builder = builder.region(region);
-        }
-        (None, Some(base_url)) => builder = builder.base_url(base_url),
-        (None, None) => {}
-    }
-    Ok(builder.build()?)
-}
-
-/// The phone numbers that are given as arguments. None are made up where they are real.
+/// The phone numbers in the arguments.
 fn recipients() -> Result<Vec<Recipient>, Box<dyn Error>> {
     let arguments = env::args().skip(1).enumerate();
     let recipients = arguments
@@ -101,7 +73,7 @@ fn recipients() -> Result<Vec<Recipient>, Box<dyn Error>> {
         })
         .collect::<Result<Vec<_>, _>>()?;
     if recipients.is_empty() {
-        return Err("name the phone numbers to send to, as in: \
+        return Err("pass the phone numbers to send to: \
              cargo run --example send_batch -- +66812345678"
             .into());
     }
@@ -129,7 +101,7 @@ fn event() -> Content {
 }
 
 fn parcel() -> Content {
-    Content::new("Your parcel is on its way")
+    Content::new("Your parcel has left the warehouse")
         .icon(Icon::BoxCheck)
         .item("Parcel", "TH-204-118")
         .action("Track it", "https://example.com/parcels/TH-204-118")
@@ -141,7 +113,7 @@ fn sale() -> Content {
 }
 
 /// The contents in turn, one to each recipient.
-fn batch(recipients: &[Recipient], contents: &[Content]) -> Result<Batch, lon_batch::Invalid> {
+fn batch(recipients: &[Recipient], contents: &[Content]) -> Result<Batch, Invalid> {
     let messages = recipients.iter().zip(contents.iter().cycle()).enumerate();
     Batch::builder()
         .client_batch_id("example-batch")
@@ -154,27 +126,4 @@ fn batch(recipients: &[Recipient], contents: &[Content]) -> Result<Batch, lon_ba
                 .sms_fallback(sms)
         }))
         .build()
-}
-
-fn print(report: &Report<'_>) {
-    println!("{:<12} {:<10} {:<38} reason", "message", "verdict", "umid");
-    for outcome in report.outcomes() {
-        let id = outcome.message.client_message_id.as_deref().unwrap_or("-");
-        let umid = outcome.umid().map_or("-", |umid| umid.as_str());
-        let verdict = outcome.verdict;
-        let code = outcome.error_code().map(|code| format!("{code}: ")).unwrap_or_default();
-        let reason = outcome.reason().unwrap_or_default();
-        println!("{id:<12} {verdict:<10} {umid:<38} {code}{reason}");
-    }
-    let count = |verdict| report.with_verdict(verdict).count();
-    println!(
-        "\n{} sent: {} accepted, {} rejected, {} unclear",
-        report.outcomes().len(),
-        count(Verdict::Accepted),
-        count(Verdict::Rejected),
-        count(Verdict::Unclear),
-    );
-    for disagreement in report.disagreements() {
-        println!("The answer disagrees with itself or with the batch: {disagreement}");
-    }
 }

@@ -1,10 +1,9 @@
-//! Any number of messages, each with a known fate.
+//! Any number of messages, each with an outcome.
 //!
 //! [`Client::bulk`] sets up a run. It takes messages from an iterator or a stream, cuts them into
-//! batches, sends several at a time, and tells what became of each batch as it comes.
+//! batches, keeps several in flight, and reports the outcome of each batch as it comes.
 //!
 //! ```
-//! use lon_batch::bulk::Fate;
 //! use lon_batch::{Content, Message, Msisdn, SharedContent};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -19,11 +18,8 @@
 //!
 //! let mut run = client.bulk("moving-2026-11").send(messages)?;
 //! while let Some(batch) = run.next().await {
-//!     for outcome in batch.messages {
-//!         match outcome.fate {
-//!             Fate::Accepted { umid } => println!("{}: {umid:?}", outcome.position),
-//!             fate => println!("{}: {fate}", outcome.position),
-//!         }
+//!     for sent in batch.messages {
+//!         println!("{}: {}", sent.position, sent.outcome);
 //!     }
 //! }
 //! let counts = run.summary().counts;
@@ -32,47 +28,46 @@
 //! # }
 //! ```
 //!
-//! # Fates
-//! Every message that was taken from the input gets exactly one [`Fate`], also after the run was
-//! cancelled, or the input failed or panicked. [`Counts`] always add up.
+//! # Outcomes
+//! Every message taken from the input gets exactly one [`Outcome`](crate::Outcome), also after the
+//! run was cancelled, or the input failed or panicked. [`Counts`] always add up.
 //!
-//! A message is paired with its verdict by its clientMessageId and by nothing else. One that has
-//! none gets `{run id}-{position}`. An answer that leaves a message out, has it twice or says
-//! nothing of it leaves that message unknown, and no other. One that lists no message at all
-//! settles them by its counts, where those leave no doubt.
+//! A message is matched with its result by its clientMessageId and by nothing else. A message without
+//! one gets `{run id}-{position}`. If a response has no result for a message, or several, that message
+//! is unknown, and no other is. If it lists no results at all, its counts settle all messages as long
+//! as they leave no doubt.
 //!
-//! Of two messages with one clientMessageId in one batch the second is not sent. In different
-//! batches both are: a run does not remember every id. Where a row that stands twice in the input
-//! must not be sent twice, leave it out of the input.
+//! If two messages of one batch have the same clientMessageId, the second is not sent. In different
+//! batches both are sent, because a run does not remember every id. Leave duplicate rows out of the
+//! input.
 //!
 //! # What is decided when
-//! | what happened to a batch | sent again? | fate of its messages | the run |
+//! | what happened to a batch | retried? | outcome of its messages | the run |
 //! |---|---|---|---|
-//! | 2xx that can be read | no | each its own: accepted, rejected, or unknown | goes on, by and by faster |
-//! | 2xx that cannot be read | never | unknown | goes on; stops after 10 in a row |
-//! | no connection was made | as the policy says | not sent, once it gives up | all wait; stops when it gives up |
-//! | 429 | as the policy says | refused, once it gives up | all wait, then go on at half of what went out; stops when it gives up |
-//! | 413 | in two halves, down to one message | refused, of one message alone | goes on, with smaller bodies unless such were taken |
-//! | 400 or 422 with code 3013 or 1100 | in two halves, down to one message | refused, of one message alone | goes on, with smaller batches unless such were taken; stops where one message is too many and none was ever taken |
-//! | 400 or 422 about the account (code 1001, 1012, 1014, 1200, 1201, 2002, 2003) | no | refused | stops |
-//! | another 400 or 422 | no | refused | goes on |
-//! | 401, 403, 404, 410, 426, any other 3xx or 4xx | no | refused | stops |
-//! | time-out, connection lost, 5xx, 303, 408, 499 | only with [`resend_ambiguous_and_risk_duplicates`](RetryPolicy::resend_ambiguous_and_risk_duplicates) | unknown | goes on; all wait where there is a `Retry-After`; stops after 10 in a row ([`stop_after_unknown`](Bulk::stop_after_unknown)), and where one has a code about the account |
-//! | a message was found wrong here | no | not sent, that message alone | goes on |
-//! | cancelled | no | of what waits: not sent; of what is on its way: as it comes | stops |
+//! | 2xx that can be read | no | each its own: accepted, rejected or unknown | continues and speeds up gradually |
+//! | 2xx that cannot be read | never | unknown | continues; stops after 10 in a row |
+//! | no connection | as the policy allows | not sent, once it gives up | all wait; stops when it gives up |
+//! | 429 | as the policy allows | not sent, once it gives up | all wait, then continue at half the rate; stops when it gives up |
+//! | 413 | in two halves, down to one message | not sent, if one message alone is too large | continues with smaller batches, unless such were accepted |
+//! | 400 or 422 with code 3013 or 1100 | in two halves, down to one message | not sent, if one message alone is too many | the same; stops if one message is too many and no batch was ever accepted |
+//! | 400 or 422 about the account (code 1001, 1012, 1014, 1200, 1201, 2002, 2003) | no | not sent | stops |
+//! | another 400 or 422 | no | not sent | continues |
+//! | 401, 403, 404, 410, 426, any other 3xx or 4xx | no | not sent | stops |
+//! | timeout, connection lost, 5xx, 303, 408, 499 | only with [`resend_ambiguous_and_risk_duplicates`](RetryPolicy::resend_ambiguous_and_risk_duplicates) | unknown | continues; all wait if there is a `Retry-After`; stops after 10 in a row ([`stop_after_unknown`](Bulk::stop_after_unknown)), or if the code is about the account |
+//! | a message is invalid, or its recipient is not allowed | no | not sent, that message alone | continues |
+//! | cancelled | no | waiting: not sent; in flight: as it comes | stops |
 //!
-//! The policy is [`RetryPolicy::patient`] unless another is set. A `Retry-After` that is longer than
-//! what is left of its time ends the run instead of being slept through. A run that stops takes
-//! nothing more from its input: messages that were taken and wait are "not sent", requests that are
-//! on their way go on to their end, and [`Summary::stop`] tells why.
+//! The policy is [`RetryPolicy::patient`] unless you set another. A `Retry-After` that is longer than
+//! what is left of its time ends the run. A run that stops takes nothing more from its input:
+//! messages that wait are not sent, batches in flight finish, and [`Summary::stop`] says why.
 //!
-//! # What it costs
-//! In memory are [`concurrency`](Bulk::concurrency) batches and one more, however long the input is
-//! and however slowly outcomes are read: while nobody asks for outcomes nothing is taken. A content
-//! that messages share is copied for none of them, and written to JSON once for the whole run.
+//! # Memory
+//! A run holds [`concurrency`](Bulk::concurrency) batches and one more, however long the input is and
+//! however slowly you read outcomes: it reads input only while you poll it. A shared content is not
+//! copied.
 
 mod courier;
-mod fate;
+mod outcome;
 mod pace;
 mod packet;
 mod progress;
@@ -90,22 +85,19 @@ use futures_core::Stream;
 use tokio::task::JoinSet;
 pub use tokio_util::sync::CancellationToken;
 
-use crate::problem::Problem;
-use crate::{
-    Client, Invalid, MAX_CLIENT_MESSAGE_ID_CHARS, MAX_MESSAGES_PER_BATCH, Message, RetryPolicy,
-    Rule,
-};
+use crate::client::Client;
+use crate::invalid::{Invalid, Problem, Subject};
+use crate::transport::retry::RetryPolicy;
+use crate::types::{MAX_CLIENT_MESSAGE_ID_CHARS, MAX_MESSAGES_PER_BATCH, Message};
 use courier::{Courier, Sizes};
-pub use fate::{
-    BadItem, BatchOutcome, Fate, FateKind, MessageOutcome, NotSentReason, Stop, UnknownReason,
-};
+pub use outcome::{BadItem, BatchOutcome, MessageOutcome, Stop};
 use pace::Pacer;
 use packet::Packet;
 pub use progress::{Counts, Progress, Summary};
 pub use run::Run;
 use run::{Input, Settings};
 
-/// What an input says of an item that is no message.
+/// The error of an input item that is no message.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// An item of the input of a run: a [`Message`], or a `Result` with one whose error can be sent to
@@ -134,12 +126,12 @@ impl<E: Into<BoxError>> IntoMessage for Result<Message, E> {
     }
 }
 
-/// The highest rate of a run.
+/// The maximum send rate of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rate {
-    /// So many requests a second, those that are sent again included.
+    /// Requests per second, retries included.
     RequestsPerSecond(f64),
-    /// So many messages a second, those that are sent again included.
+    /// Messages per second, retries included.
     MessagesPerSecond(f64),
 }
 
@@ -155,7 +147,6 @@ impl Client {
             run_id: run_id.into(),
             concurrency: Bulk::DEFAULT_CONCURRENCY,
             max_messages: MAX_MESSAGES_PER_BATCH,
-            max_body_bytes: Bulk::DEFAULT_MAX_BODY_BYTES,
             max_wait: Bulk::DEFAULT_MAX_WAIT,
             max_rate: None,
             retry: RetryPolicy::patient(),
@@ -173,7 +164,6 @@ pub struct Bulk {
     run_id: String,
     concurrency: usize,
     max_messages: usize,
-    max_body_bytes: usize,
     max_wait: Duration,
     max_rate: Option<Rate>,
     retry: RetryPolicy,
@@ -183,68 +173,57 @@ pub struct Bulk {
 }
 
 impl Bulk {
-    /// Batches that are on their way at a time unless it is set.
+    /// The default number of batches in flight.
     pub const DEFAULT_CONCURRENCY: usize = 4;
-    /// Bytes of a body at most unless it is set: 4 MiB. 8x8 states no limit.
-    pub const DEFAULT_MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
-    /// How long messages that are not enough for a batch wait for more unless it is set.
+    /// The default time that messages wait for a batch to fill.
     pub const DEFAULT_MAX_WAIT: Duration = Duration::from_secs(1);
-    /// Batches in a row without an answer that end a run unless it is set.
+    /// The default number of consecutive batches without a known outcome that stops a run.
     pub const DEFAULT_STOP_AFTER_UNKNOWN: u32 = 10;
-    /// Characters of a run id at most: what a position leaves of a clientMessageId.
+    /// The most characters in a run id: a position has to fit behind it in a clientMessageId.
     pub const MAX_RUN_ID_CHARS: usize = MAX_CLIENT_MESSAGE_ID_CHARS - "-1000000000000".len();
 
-    /// How many batches are on their way at a time: 4 unless it is set. What is in memory is so
-    /// many batches and one more.
+    /// Sets how many batches are in flight at a time. Default: 4. The run holds one batch more in
+    /// memory.
     pub fn concurrency(mut self, batches: usize) -> Self {
         self.concurrency = batches;
         self
     }
 
-    /// How many messages a batch has at most: 1,000 unless it is set.
+    /// Sets the most messages in a batch. Default: 1,000.
     pub fn max_messages_per_batch(mut self, messages: usize) -> Self {
         self.max_messages = messages;
         self
     }
 
-    /// How many bytes a body has at most: 4 MiB unless it is set. A batch that would have more is
-    /// sent in parts; a message that has more alone is not sent.
-    pub fn max_body_bytes(mut self, bytes: usize) -> Self {
-        self.max_body_bytes = bytes;
-        self
-    }
-
-    /// How long messages wait for more, where a stream has too few for a batch: 1 second unless it
-    /// is set.
+    /// Sets how long messages wait for a batch to fill, if the input is a stream. Default: 1 second.
     pub fn max_wait(mut self, time: Duration) -> Self {
         self.max_wait = time;
         self
     }
 
-    /// The rate that the run keeps to; none unless it is set. What falls due is let out a batch at a
-    /// time, the first at once. After a 429 the run is slower, and comes back to it by and by.
+    /// Sets the maximum send rate. Default: unlimited. Batches leave whole, the first at once. After a
+    /// 429 the run is slower, and speeds up gradually to this rate.
     pub fn max_rate(mut self, rate: Rate) -> Self {
         self.max_rate = Some(rate);
         self
     }
 
-    /// When a batch is sent again by itself: [`RetryPolicy::patient`] unless it is set, whatever
-    /// the client's own policy is. The budget is that of the client; where nothing is left of it, a
-    /// run waits longer.
+    /// Sets when the run retries a batch. Default: [`RetryPolicy::patient`], whatever the policy of
+    /// the client is.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
         self
     }
 
-    /// Whether a bad item of the input ends it: what was taken before is sent, and nothing after.
-    /// It does not unless it is set.
+    /// Sets whether a bad item ends the input: everything before it is sent, and nothing after it.
+    /// Default: it does not.
     pub fn stop_at_bad_item(mut self, stop: bool) -> Self {
         self.stop_at_bad_item = stop;
         self
     }
 
-    /// After how many batches in a row of whose messages all are unknown the run is stopped: 10
-    /// unless it is set; `None` for never. It bounds what an outage leaves unknown.
+    /// Stops the run after this many consecutive batches without a known outcome, which bounds what an
+    /// outage leaves unknown. Default: 10; `None` for never.
     pub fn stop_after_unknown(mut self, batches: impl Into<Option<u32>>) -> Self {
         self.stop_after_unknown = batches.into();
         self
@@ -292,7 +271,7 @@ impl Bulk {
             progress: progress.clone(),
             stop: self.cancel.clone(),
             stop_after_unknown: self.stop_after_unknown,
-            sizes: Sizes::new(self.max_messages, self.max_body_bytes),
+            sizes: Sizes::new(self.max_messages),
             unknown_in_a_row: AtomicU32::new(0),
         };
         Ok(Run {
@@ -319,26 +298,24 @@ impl Bulk {
     /// Everything that is wrong with the settings.
     fn check(&self) -> Result<(), Invalid> {
         let mut problems = Vec::new();
-        let mut note = |name: &str, rule| problems.push(Problem::new(name, rule));
+        let mut setting = |name: &str, why: String| problems.push(Problem::setting(name, why));
         let (found, max) = (self.run_id.chars().count(), Self::MAX_RUN_ID_CHARS);
-        if found == 0 || found > max {
-            note("run_id", Rule::RunId { found, max });
+        if !(1..=max).contains(&found) {
+            setting("run_id", format!("{found} characters; a run id has 1 to {max}"));
         }
         if self.concurrency == 0 {
-            note("concurrency", Rule::Range("1 or more"));
-        }
-        if self.max_body_bytes == 0 {
-            note("max_body_bytes", Rule::Range("1 or more"));
+            setting("concurrency", "has to be 1 or more".to_owned());
         }
         if !(1..=MAX_MESSAGES_PER_BATCH).contains(&self.max_messages) {
-            note("max_messages_per_batch", Rule::Range("1 to 1,000"));
+            let most = MAX_MESSAGES_PER_BATCH;
+            setting("max_messages_per_batch", format!("has to be 1 to {most}"));
         }
         if let Some(Rate::RequestsPerSecond(rate) | Rate::MessagesPerSecond(rate)) = self.max_rate
             && !(rate.is_finite() && rate >= 0.001)
         {
-            note("max_rate", Rule::Range("0.001 a second or more"));
+            setting("max_rate", "has to be 0.001 a second or more".to_owned());
         }
-        if problems.is_empty() { Ok(()) } else { Err(Invalid::new(problems)) }
+        if problems.is_empty() { Ok(()) } else { Err(Invalid::new(Subject::Run, problems)) }
     }
 }
 
@@ -360,7 +337,6 @@ impl fmt::Debug for Bulk {
             .field("run_id", &self.run_id)
             .field("concurrency", &self.concurrency)
             .field("max_messages", &self.max_messages)
-            .field("max_body_bytes", &self.max_body_bytes)
             .field("max_wait", &self.max_wait)
             .field("max_rate", &self.max_rate)
             .field("retry", &self.retry)

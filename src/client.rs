@@ -1,32 +1,33 @@
-//! The client: one batch, one request at a time.
+//! The client: one batch, one call.
 
+use std::collections::HashSet;
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use http::StatusCode;
 use progenitor_client::Error as GeneratedError;
+use reqwest::Url;
 use reqwest::redirect::Policy;
-use reqwest::{StatusCode, Url};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use url::Host;
 
-use crate::error::{Error, accepted, answered, not_made, unanswered};
-use crate::exchange::Exchange;
-use crate::problem::{Invalid, Rule};
-use crate::retry::{Attempts, Budget, Next};
-use crate::{
-    Batch, BatchRequest, BatchResponse, Region, RetryPolicy, SubAccountId, generated, tls, wire,
-};
+use crate::error::{Error, Unreadable};
+use crate::generated;
+use crate::invalid::{Invalid, Problem, Subject};
+use crate::outcome::{Outcome, OutcomeKind};
+use crate::phone::Recipient;
+use crate::request::Batch;
+use crate::transport::retry::{self, Attempts, RetryPolicy};
+use crate::transport::{Transport, WasCut};
+use crate::types::{BatchRequest, BatchResponse, Message, Region, SubAccountId};
 
 /// Sends batches for one sub-account.
 ///
-/// Cloning it is cheap, and the clones share their connections. It is `Send` and `Sync`, and so
-/// are its futures.
+/// Clones are cheap and share their connections.
 ///
 /// ```no_run
-/// # async fn example() -> Result<(), lon_batch::Error> {
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// use lon_batch::{Batch, Client, Content, Message, Msisdn, Region};
 ///
 /// let client = Client::builder("my-subaccount", "my-api-key")
@@ -42,12 +43,13 @@ use crate::{
 pub struct Client {
     generated: generated::Client,
     sub_account_id: SubAccountId,
+    connect_timeout: Duration,
     retry: RetryPolicy,
-    pub(crate) budget: Arc<Budget>,
+    only_to: Option<Arc<HashSet<Recipient>>>,
 }
 
 impl Client {
-    /// Starts a client for a sub-account with its API key. Both are checked when it is built.
+    /// Starts a client for a sub-account with its API key.
     pub fn builder(
         sub_account_id: impl Into<String>,
         api_key: impl Into<SecretString>,
@@ -57,93 +59,137 @@ impl Client {
             api_key: api_key.into(),
             base_url: Region::default().base_url().to_owned(),
             timeout: ClientBuilder::DEFAULT_TIMEOUT,
-            connect_timeout: ClientBuilder::DEFAULT_CONNECT_TIMEOUT,
+            connect_timeout: None,
             http_client: None,
             retry: RetryPolicy::default(),
+            only_to: None,
         }
+    }
+
+    /// A client with the settings of the environment; see [`ClientBuilder::from_env`].
+    ///
+    /// # Errors
+    /// As [`ClientBuilder::from_env`] and [`ClientBuilder::build`].
+    pub fn from_env() -> Result<Self, Invalid> {
+        ClientBuilder::from_env()?.build()
     }
 
     /// Sends a batch in one request.
     ///
-    /// Where there was no connection, or the platform answered 429, the same request is sent
-    /// again as the [`RetryPolicy`] says: then the platform took nothing of it. No other is, and
-    /// no redirect is followed.
+    /// The client retries as its [`RetryPolicy`] allows: only if no connection was made or the
+    /// platform answered 429, because then nothing was sent. It follows no redirect.
     ///
     /// A response does not mean that every message was accepted; see
     /// [`BatchResponse::report`].
     ///
     /// # Errors
-    /// Every error tells whether the batch was sent; see [`Error`].
+    /// Every [`Error`] says whether the batch was sent.
     ///
     /// # Panics
-    /// Outside a tokio runtime with its timers on.
+    /// Outside a tokio runtime with timers.
     ///
-    /// # Dropping the future
-    /// A future that is dropped before it is ready ends the request where it stands: the batch
-    /// may have been sent, as after a time-out. A future that was never polled sent nothing.
+    /// # Cancellation
+    /// If you drop the future, for instance in `select!` or in your own timeout, the batch may
+    /// still have been sent. A future that was never polled sent nothing.
     pub async fn send(&self, batch: &Batch) -> Result<BatchResponse, Error> {
-        let body = wire::body(batch.request(), wire::TYPICAL_MESSAGE).map_err(|_| not_made())?;
-        let mut attempts = Attempts::new(&self.retry, &self.budget, batch.len());
-        loop {
-            attempts.start();
-            let (status, result) = self.attempt(body.clone()).await;
-            match attempts.after(status, result) {
-                Next::Done(result) => return result,
-                Next::SendAgain { after } => tokio::time::sleep(after).await,
-            }
-        }
+        self.send_request(batch.request()).await.0
     }
 
-    /// One request with a body that was written beforehand, and the status of its answer.
-    pub(crate) async fn attempt(
-        &self,
-        body: Bytes,
-    ) -> (Option<StatusCode>, Result<BatchResponse, Error>) {
-        let mut client = self.generated.clone();
-        client.inner = self.generated.inner.with_body(body);
-        // The generated code wants a request to write; its hook puts the body in the place of it.
-        let placeholder = BatchRequest::required(Vec::new());
-        let result = client.send_lon_batch(&self.sub_account_id, &placeholder).await;
-        let exchange = &client.inner;
-        let seen = exchange.take_seen();
-        let status = seen.status;
-        let result = match result {
-            Ok(response) if !response.says_nothing() => Ok(response.into_inner()),
-            Ok(_) | Err(GeneratedError::InvalidResponsePayload(..)) => {
-                let body = seen.body.clone();
-                accepted(exchange, seen, &body)
-            }
+    /// Sends one message and returns its outcome.
+    ///
+    /// The message is checked like a batch of one. If it is invalid, its outcome is
+    /// [`NotSent`](OutcomeKind::NotSent) and the reason lists what is wrong. Any error of
+    /// [`send`](Self::send) becomes the outcome that it means.
+    ///
+    /// ```no_run
+    /// # async fn example(client: lon_batch::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use lon_batch::{Content, Message, Msisdn, OutcomeKind};
+    ///
+    /// let message = Message::new(Msisdn::parse("+66812345678")?, Content::new("Hello"));
+    /// let outcome = client.send_message(message.client_message_id("abc-123")).await;
+    /// match outcome.kind {
+    ///     OutcomeKind::Accepted => println!("accepted as {:?}", outcome.umid),
+    ///     OutcomeKind::Rejected | OutcomeKind::NotSent => println!("fix it and resend: {outcome}"),
+    ///     OutcomeKind::Unknown => println!("do not resend before a receipt settles it: {outcome}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// As [`send`](Self::send).
+    pub async fn send_message(&self, message: Message) -> Outcome {
+        let batch = match Batch::builder().message(message).build() {
+            Ok(batch) => batch,
+            Err(invalid) => return Outcome::new(OutcomeKind::NotSent).because(invalid.to_string()),
+        };
+        let (result, sent_before) = self.send_request(batch.request()).await;
+        let outcome = match &result {
+            Ok(response) => response.report(&batch).into_outcomes().swap_remove(0),
+            Err(error) => Outcome::from(error),
+        };
+        outcome.after(sent_before)
+    }
+
+    /// The result of the last attempt, and whether an earlier one may have been sent.
+    async fn send_request(&self, request: &BatchRequest) -> (Result<BatchResponse, Error>, bool) {
+        if let Some(message) = request.messages.iter().position(|it| !self.allows(&it.user)) {
+            return (Err(Error::RecipientNotAllowed { message }), false);
+        }
+        let messages = request.messages.len();
+        let batch = Single { client: self, request };
+        let sent = retry::send(&self.retry, &batch, messages).await;
+        let result = sent.result.unwrap_or_else(|| Err(Error::without_request()));
+        (result, sent.was_sent_before)
+    }
+
+    /// Whether [`ClientBuilder::only_to`] allows a recipient.
+    pub(crate) fn allows(&self, recipient: &Recipient) -> bool {
+        self.only_to.as_ref().is_none_or(|allowed| allowed.contains(recipient))
+    }
+
+    /// Sends a request once.
+    pub(crate) async fn attempt(&self, request: &BatchRequest) -> Result<BatchResponse, Error> {
+        let result = self.generated.send_lon_batch(&self.sub_account_id, request).await;
+        match result {
+            Ok(response) => Ok(response.into_inner().0),
+            Err(GeneratedError::InvalidResponsePayload(body, _)) => accepted(StatusCode::OK, &body),
             Err(GeneratedError::UnexpectedResponse(response)) => {
                 let (status, headers) = (response.status(), response.headers().clone());
-                // The body was read by then, so this neither waits nor fails.
+                let was_cut = response.extensions().get::<WasCut>().is_some();
+                // The hooks have read the body by now.
                 let body = response.bytes().await.unwrap_or_default();
                 if status.is_success() {
-                    accepted(exchange, seen, &body)
+                    accepted(status, &body)
                 } else {
-                    Err(answered(exchange, status, &headers, &body))
+                    Err(Error::from_response(request, status, &headers, &body, was_cut))
                 }
             }
             Err(
                 GeneratedError::CommunicationError(error)
                 | GeneratedError::ResponseBodyError(error)
                 | GeneratedError::InvalidUpgrade(error),
-            ) => Err(unanswered(error)),
+            ) => Err(Error::without_response(&error)),
             Err(
                 GeneratedError::InvalidRequest(_)
                 | GeneratedError::Custom(_)
                 | GeneratedError::ErrorResponse(_),
-            ) => Err(not_made()),
-        };
-        (status, result)
+            ) => Err(Error::without_request()),
+        }
     }
 
-    /// The same client with another time-out for whole requests: `client.with_timeout(t).send(..)`
-    /// changes it for one call.
-    #[must_use]
-    pub fn with_timeout(&self, timeout: Duration) -> Self {
+    /// The same client with another timeout for each attempt.
+    ///
+    /// # Errors
+    /// The timeout is not longer than the connect timeout; see
+    /// [`ClientBuilder::connect_timeout`].
+    pub fn with_timeout(&self, timeout: Duration) -> Result<Self, Invalid> {
         let mut client = self.clone();
         client.generated.inner.timeout = timeout;
-        client
+        match timeout_problem(timeout, self.connect_timeout) {
+            Some(problem) => Err(Invalid::new(Subject::Client, vec![problem])),
+            None => Ok(client),
+        }
     }
 
     /// The sub-account that sends.
@@ -155,15 +201,25 @@ impl Client {
     pub fn base_url(&self) -> &str {
         &self.generated.baseurl
     }
+}
 
-    /// The client that progenitor generated from the spec, with this client's key and time-out.
-    ///
-    /// It sends what it is given: nothing is checked. A body that is cut or too long is given on as
-    /// far as it came. Its errors print URLs, headers and bodies, which may have phone numbers in
-    /// them, and its `is_retryable` is true of requests that may have been processed.
-    pub fn generated(&self) -> &generated::Client {
-        &self.generated
+/// A batch that is sent by itself.
+struct Single<'a> {
+    client: &'a Client,
+    request: &'a BatchRequest,
+}
+
+impl Attempts for Single<'_> {
+    async fn attempt(&self) -> Result<BatchResponse, Error> {
+        self.client.attempt(self.request).await
     }
+}
+
+/// The response in a body that came with a success.
+fn accepted(status: StatusCode, body: &[u8]) -> Result<BatchResponse, Error> {
+    BatchResponse::from_json(body).map_err(|reason| {
+        Error::AcceptedUnreadable(Box::new(Unreadable::new(status, reason, body)))
+    })
 }
 
 impl fmt::Debug for Client {
@@ -183,29 +239,82 @@ pub struct ClientBuilder {
     api_key: SecretString,
     base_url: String,
     timeout: Duration,
-    connect_timeout: Duration,
+    connect_timeout: Option<Duration>,
     http_client: Option<reqwest::ClientBuilder>,
     retry: RetryPolicy,
+    only_to: Option<HashSet<Recipient>>,
 }
 
 impl ClientBuilder {
-    /// The time that a whole request may take unless another is set: 60 seconds. What is too
-    /// short makes batches whose fate is unknown.
+    /// The default timeout of an attempt: 60 seconds. If it is too short, you won't know whether
+    /// some batches were sent.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
-    /// The time that a connection may take to be made unless another is set: 10 seconds.
+    /// The default connect timeout: 10 seconds, or half of a shorter timeout.
     pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// How long an unused connection is kept. A server that closes one while a request goes out
-    /// on it leaves that request's fate unknown; common gateways close after 60 seconds.
-    const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+    /// How long an idle connection may be reused. If the server closes it at the instant when a
+    /// request is written, that batch is unknown, although it was never sent. Gateways close idle
+    /// connections after seconds or minutes, so one second is safe. No reuse at all costs two round
+    /// trips per batch (`docs/COST.md`).
+    const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-    /// The region that the account lives in; [`Region::AsiaPacific`] unless it is set.
+    /// Starts a client with the settings of the environment:
+    ///
+    /// | variable | setting |
+    /// |---|---|
+    /// | `LON_SUB_ACCOUNT` | the sub-account id; required |
+    /// | `LON_API_KEY` | its API key; required |
+    /// | `LON_REGION` | a [region](Self::region), such as `asia-pacific` |
+    /// | `LON_BASE_URL` | a [base URL](Self::base_url) instead of a region |
+    ///
+    /// # Errors
+    /// A required variable is missing or empty, a variable is not Unicode, the region does not
+    /// exist, or both a region and a base URL are set.
+    pub fn from_env() -> Result<Self, Invalid> {
+        let mut problems = Vec::new();
+        let mut variable = |name: &str, required: bool| match std::env::var(name) {
+            Ok(value) if !value.is_empty() => Some(value),
+            Err(std::env::VarError::NotUnicode(_)) => {
+                problems.push(Problem::setting(name, "not Unicode"));
+                None
+            }
+            _ => {
+                if required {
+                    problems.push(Problem::setting(name, "not set"));
+                }
+                None
+            }
+        };
+        let sub_account_id = variable("LON_SUB_ACCOUNT", true).unwrap_or_default();
+        let api_key = variable("LON_API_KEY", true).unwrap_or_default();
+        let region = variable("LON_REGION", false);
+        let base_url = variable("LON_BASE_URL", false);
+        let mut builder = Client::builder(sub_account_id, api_key);
+        match (region.as_deref().map(str::parse::<Region>), base_url) {
+            (Some(_), Some(_)) => problems.push(Problem::setting(
+                "LON_BASE_URL",
+                "set together with LON_REGION; set one of them",
+            )),
+            (Some(Ok(region)), None) => builder = builder.region(region),
+            (Some(Err(error)), None) => {
+                problems.push(Problem::setting("LON_REGION", error.to_string()));
+            }
+            (None, Some(base_url)) => builder = builder.base_url(base_url),
+            (None, None) => {}
+        }
+        if problems.is_empty() {
+            return Ok(builder);
+        }
+        Err(Invalid::new(Subject::Client, problems))
+    }
+
+    /// Sets the region of the account. Default: [`Region::AsiaPacific`].
     #[must_use]
     pub fn region(self, region: Region) -> Self {
         self.base_url(region.base_url())
     }
 
-    /// Another base URL in place of a region's: https to any host, or http to this machine
+    /// Sets a base URL other than a region's: https to any host, or http to this machine
     /// (`localhost`, `127.0.0.0/8`, `[::1]`). It may have a path, which goes before the API's.
     #[must_use]
     pub fn base_url(mut self, base_url: impl Into<String>) -> Self {
@@ -213,128 +322,169 @@ impl ClientBuilder {
         self
     }
 
-    /// The time that a whole request may take, from its start to the end of the answer.
+    /// Sets the timeout of an attempt, from its start to the end of the response. Default: 60
+    /// seconds. If it is too short, you won't know whether some batches were sent.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// The time that a connection may take to be made.
+    /// Sets the timeout of making a connection. Default: 10 seconds, or half of a shorter timeout.
     ///
-    /// Keep it shorter than the time-out of the whole request: a connection that is not made in
-    /// time proves that nothing was sent, a request that is not answered in time proves nothing.
+    /// It has to be shorter than the timeout of the attempt: a connection that was not made in time
+    /// proves that nothing was sent, an attempt without a response in time proves nothing.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.connect_timeout = Some(timeout);
         self
     }
 
-    /// When a batch is sent again by itself; see [`RetryPolicy`] for what it is unless it is set.
+    /// Sets when the client retries a batch by itself. Default: [`RetryPolicy::default`].
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
         self
     }
 
-    /// An HTTP client of your own, to be built: other TLS, a proxy, certificates.
+    /// Allows these recipients only, for a staging system that must not message customers.
     ///
-    /// It is built here so that it cannot send a batch twice or to another host: redirects and
-    /// retries of its own are turned off, unused connections are not kept for long, the connect
-    /// time-out is that of this builder, and plain http, which goes to this machine alone, takes
-    /// no proxy. The key, the user agent and the time-out of the request are set on each request.
+    /// [`Client::send`] refuses a batch with any other recipient before anything leaves, with
+    /// [`Error::RecipientNotAllowed`]. A run leaves out such messages alone. A recipient is allowed
+    /// in the form that is listed: a national number and its E.164 form are two recipients.
+    #[must_use]
+    pub fn only_to<R: Into<Recipient>>(mut self, recipients: impl IntoIterator<Item = R>) -> Self {
+        self.only_to = Some(recipients.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Sets the HTTP client, for other TLS, a proxy or certificates of your own.
     ///
-    /// It has to be of the version of reqwest that is re-exported as [`crate::reqwest`], and it
-    /// has the TLS that your own features of reqwest give it.
+    /// It is built here, so that it cannot send a batch twice or to another host: without
+    /// redirects, retries and verbose logs, over HTTP/1.1 only, and with this builder's timeouts
+    /// and connection reuse. Plain http, which is allowed to this machine only, uses no proxy.
+    ///
+    /// It has to be of the version of reqwest that is re-exported as [`crate::reqwest`], and has
+    /// the TLS that your own features of reqwest give it.
     #[must_use]
     pub fn http_client(mut self, client: reqwest::ClientBuilder) -> Self {
         self.http_client = Some(client);
         self
     }
 
-    /// The client.
+    /// Builds the client.
     ///
     /// # Errors
-    /// Everything that is wrong with the settings, without their values: a sub-account id outside
-    /// the platform's pattern; an API key that is empty or has other than visible ASCII
-    /// characters; a base URL that is none, has http with another host than this machine, or has
-    /// credentials, a query or a fragment; a time-out of zero; no TLS.
+    /// Every setting that cannot be used, without its value: a sub-account id outside the
+    /// platform's pattern; an API key that is empty or has characters other than visible ASCII; a
+    /// base URL that is none, that uses http to another machine, or that has credentials, a query
+    /// or a fragment; a timeout of zero, or one that is not longer than the connect timeout; no
+    /// TLS; an HTTP client that cannot be built.
     pub fn build(self) -> Result<Client, Invalid> {
         let mut problems = Vec::new();
-        let mut note = |error: Invalid| problems.extend_from_slice(error.problems());
+        let mut setting = |name: &str, why: String| problems.push(Problem::setting(name, why));
 
-        let sub_account_id = SubAccountId::parse(&self.sub_account_id).map_err(&mut note).ok();
-        let base_url = checked(&self.base_url)
-            .map_err(|why| note(Invalid::setting("base_url", Rule::BaseUrl(why))))
-            .ok();
-        let found = self.api_key.expose_secret().chars().count();
-        let exchange = Exchange::new(self.api_key, self.timeout);
-        if exchange.is_none() {
-            note(Invalid::setting("api_key", Rule::ApiKey { found }));
+        let sub_account_id = SubAccountId::parse(&self.sub_account_id);
+        let sub_account_id =
+            sub_account_id.map_err(|why| setting("sub_account_id", why.to_string())).ok();
+        let base_url = checked(&self.base_url);
+        let base_url = base_url.map_err(|why| setting("base_url", why.to_owned())).ok();
+        let transport = Transport::new(self.api_key, self.timeout);
+        if transport.is_none() {
+            setting("api_key", "an API key is one or more visible ASCII characters".to_owned());
         }
-        for (name, time) in [("timeout", self.timeout), ("connect_timeout", self.connect_timeout)] {
-            if time.is_zero() {
-                note(Invalid::setting(name, Rule::NoTime));
-            }
-        }
+        let connect_timeout = self
+            .connect_timeout
+            .unwrap_or_else(|| ClientBuilder::DEFAULT_CONNECT_TIMEOUT.min(self.timeout / 2));
         let http_client = base_url.as_ref().and_then(|base_url| {
-            http_client(self.http_client, base_url, self.connect_timeout)
-                .map_err(|(name, rule)| note(Invalid::setting(name, rule)))
-                .ok()
+            let client = http_client(self.http_client, base_url, connect_timeout);
+            client.map_err(|why| setting("http_client", why)).ok()
         });
-        match (sub_account_id, base_url, exchange, http_client) {
-            (Some(sub_account_id), Some(base_url), Some(exchange), Some(http_client))
+        problems.extend(timeout_problem(self.timeout, connect_timeout));
+        match (sub_account_id, base_url, transport, http_client) {
+            (Some(sub_account_id), Some(base_url), Some(transport), Some(http_client))
                 if problems.is_empty() =>
             {
                 let base_url = base_url.as_str().trim_end_matches('/');
                 Ok(Client {
-                    generated: generated::Client::new_with_client(base_url, http_client, exchange),
+                    generated: generated::Client::new_with_client(base_url, http_client, transport),
                     sub_account_id,
-                    budget: Arc::new(Budget::of(&self.retry)),
+                    connect_timeout,
                     retry: self.retry,
+                    only_to: self.only_to.map(Arc::new),
                 })
             }
-            _ => Err(Invalid::new(problems)),
+            _ => Err(Invalid::new(Subject::Client, problems)),
         }
     }
 }
 
-/// The client that sends, or which setting is wrong.
+fn timeout_problem(timeout: Duration, connect_timeout: Duration) -> Option<Problem> {
+    if timeout.is_zero() {
+        Some(Problem::setting("timeout", "0 seconds; every attempt would time out"))
+    } else if connect_timeout.is_zero() {
+        Some(Problem::setting("connect_timeout", "0 seconds; no connection could be made"))
+    } else if timeout <= connect_timeout {
+        Some(Problem::setting(
+            "timeout",
+            "not longer than connect_timeout; a dead host would leave batches unknown",
+        ))
+    } else {
+        None
+    }
+}
+
+/// The client that sends, or why it cannot be built.
 fn http_client(
     own: Option<reqwest::ClientBuilder>,
     base_url: &Url,
     connect_timeout: Duration,
-) -> Result<reqwest::Client, (&'static str, Rule)> {
+) -> Result<reqwest::Client, String> {
     let https = base_url.scheme() == "https";
-    let (name, client) = if let Some(own) = own {
-        ("http_client", own)
-    } else {
-        let client = reqwest::Client::builder().https_only(https);
-        let client = if https { tls::with_tls(client) } else { tls::without_tls(client) };
-        ("tls", client.map_err(|rule| ("tls", rule))?)
+    if cfg!(not(feature = "rustls")) && own.is_none() && https {
+        return Err("this build of lon-batch has no TLS; enable its feature `rustls`, or pass a \
+                    `reqwest::ClientBuilder` with TLS"
+            .to_owned());
+    }
+    let mut client = match own {
+        Some(own) => own,
+        // Plain http needs no certificates, so none have to be installed.
+        #[cfg(feature = "rustls")]
+        None if !https => reqwest::Client::builder().tls_certs_only([]),
+        None => reqwest::Client::builder().https_only(https),
     };
-    // A proxy would see the key in plain http.
-    let client = if https { client } else { client.no_proxy() };
-    client
+    if !https {
+        // A proxy would see the key.
+        client = client.no_proxy();
+    }
+    let client = client
         .redirect(Policy::none())
         .retry(reqwest::retry::never())
+        .http1_only()
+        .connection_verbose(false)
         .connect_timeout(connect_timeout)
         .pool_idle_timeout(ClientBuilder::IDLE_TIMEOUT)
-        .build()
-        .map_err(|error| (name, Rule::HttpClient(error.without_url().to_string())))
+        .build();
+    client.map_err(|error| format!("cannot be built: {}", error.without_url()))
 }
 
 /// The base URL, or why it cannot be used.
 fn checked(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).map_err(|_| "not an absolute URL")?;
-    match (url.scheme(), url.host()) {
-        ("https", Some(_)) => {}
-        ("http", Some(host)) if is_this_machine(&host) => {}
-        ("http", _) => return Err("http to another machine would show the API key; use https"),
+    let is_this_machine = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    match url.scheme() {
+        "https" => {}
+        "http" if is_this_machine => {}
+        "http" => return Err("http to another machine would show the API key; use https"),
         _ => return Err("not an https URL"),
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("has credentials; the API key is given apart");
+        return Err("has credentials; pass the API key to `Client::builder`");
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err("has a query or a fragment");
@@ -342,17 +492,9 @@ fn checked(text: &str) -> Result<Url, &'static str> {
     Ok(url)
 }
 
-fn is_this_machine(host: &Host<&str>) -> bool {
-    match host {
-        Host::Domain(name) => *name == "localhost",
-        Host::Ipv4(address) => Ipv4Addr::is_loopback(address),
-        Host::Ipv6(address) => Ipv6Addr::is_loopback(address),
-    }
-}
-
 impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Nothing is checked yet: the key may stand in the place of another setting.
+        // Nothing is checked yet, so somebody may have passed the key as another setting.
         f.debug_struct("ClientBuilder")
             .field("timeout", &self.timeout)
             .field("connect_timeout", &self.connect_timeout)

@@ -5,18 +5,17 @@
 //!
 //! ```
 //! use lon_batch::mock::{MockServerExt, httpmock::MockServer};
-//! use lon_batch::{Batch, Client, Content, ErrorBody, ErrorCode, Message, Msisdn, RetryPolicy};
+//! use lon_batch::types::ErrorBody;
+//! use lon_batch::{Batch, Client, Content, ErrorCode, Message, Msisdn, RetryPolicy};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let server = MockServer::start_async().await;
+//! let mut body = ErrorBody::default();
+//! body.code = Some(ErrorCode::TooManyRequests);
+//! body.error_id = Some("91b106f0-c0da-4aba-a43a-7af9c5893a80".into());
 //! let mock = server.send_lon_batch(|_when, then| {
-//!     then.too_many_requests(&ErrorBody {
-//!         code: ErrorCode::TooManyRequests,
-//!         message: None,
-//!         error_id: "91b106f0-c0da-4aba-a43a-7af9c5893a80".into(),
-//!         timestamp: "2026-01-04T08:19:45.99Z".into(),
-//!     });
+//!     then.too_many_requests(&body);
 //! });
 //!
 //! let client = Client::builder("my-subaccount", "my-api-key")
@@ -26,7 +25,7 @@
 //! let message = Message::new("+6591234567".parse::<Msisdn>()?, Content::new("Hello"));
 //! let batch = Batch::builder().message(message).build()?;
 //! let error = client.send(&batch).await.unwrap_err();
-//! assert!(error.is_retryable());
+//! assert!(error.retry_is_safe() && error.retry_can_help());
 //! mock.assert();
 //! # Ok(())
 //! # }

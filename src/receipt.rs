@@ -49,8 +49,10 @@ mod tracked;
 mod tracker;
 mod webhook;
 
-pub use crate::generated::tables::{Channel, EventType, Namespace, ReceiptErrorCode};
-pub use crate::generated::types::{DeliveryReceipt, ReceiptPayload, ReceiptStatus, ReceiptUser};
+pub use crate::types::{
+    Channel, DeliveryReceipt, EventType, Namespace, ReceiptErrorCode, ReceiptPayload,
+    ReceiptStatus, ReceiptUser,
+};
 pub use change::{Change, Code};
 pub use event::{Event, EventProblem, MAX_EVENT_BYTES, OtherEvent, UnreadableEvent};
 #[cfg(feature = "receiver")]

@@ -1,45 +1,39 @@
-//! Readers of an answer: methods on the generated types of a response.
+//! Responses, and the outcome of each message in them.
+
+pub(crate) mod lenient;
 
 use std::cell::LazyCell;
 use std::collections::HashMap;
-use std::fmt;
 
-use serde_json::{Map, Value};
+use serde::{Deserialize, Deserializer};
+use serde_json::error::Category;
 
-use crate::check::Checker;
-use crate::generated::tables::MESSAGE_RESULT;
-use crate::received::reason;
-use crate::{
-    Batch, BatchResponse, ErrorCode, Message, MessageResult, MessageState, OpaqueId, ReceivedText,
-    UnreadableReason,
-};
+use crate::json::{OnlyObject, without_byte_order_mark};
+use crate::outcome::{Outcome, OutcomeKind};
+use crate::redact;
+use crate::request::Batch;
+use crate::types::{BatchResponse, ErrorCode, Message, MessageResult, MessageState};
 
-/// What the platform decided about one message when it took the batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Verdict {
-    /// The platform took the message. Whether it was delivered is told by its receipts.
-    Accepted,
-    /// The platform will not send the message.
-    Rejected,
-    /// Neither can be told: the answer does not settle it. The message may have been taken.
-    Unclear,
-}
+/// The body of a success, as the generated client decodes it. A list or an object without any
+/// member of a response is an error.
+#[derive(Debug)]
+pub struct ResponseBody(pub(crate) BatchResponse);
 
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Accepted => "accepted",
-            Self::Rejected => "rejected",
-            Self::Unclear => "unclear",
-        })
+impl<'de> Deserialize<'de> for ResponseBody {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let OnlyObject(response) = OnlyObject::<BatchResponse>::deserialize(deserializer)?;
+        if response.is_empty() {
+            return Err(serde::de::Error::custom("no member of a response"));
+        }
+        Ok(Self(response))
     }
 }
 
 impl MessageState {
-    /// The verdict that a state stands for. `failed` and `rejected` mean that the message will
-    /// not be sent; `unknown`, `error` and states that the spec does not list settle nothing.
-    pub fn verdict(&self) -> Verdict {
+    /// The outcome that a state means. `failed` and `rejected` both mean that the platform will
+    /// not send the message. `unknown`, `error` and states that the contract does not list leave it
+    /// open.
+    pub fn outcome(&self) -> OutcomeKind {
         match self {
             Self::Queued
             | Self::Accepted
@@ -47,110 +41,108 @@ impl MessageState {
             | Self::Delivered
             | Self::Undelivered
             | Self::Read
-            | Self::Ok => Verdict::Accepted,
-            Self::Failed | Self::Rejected => Verdict::Rejected,
-            _ => Verdict::Unclear,
+            | Self::Ok => OutcomeKind::Accepted,
+            Self::Failed | Self::Rejected => OutcomeKind::Rejected,
+            _ => OutcomeKind::Unknown,
         }
     }
 }
 
 impl MessageResult {
-    /// The verdict on the message, from its state. A state that says accepted beside the code of an
-    /// error settles nothing.
-    pub fn verdict(&self) -> Verdict {
-        match self.state().map(MessageState::verdict) {
-            Some(Verdict::Accepted) if self.error_code().is_some() => Verdict::Unclear,
-            Some(verdict) => verdict,
-            None => Verdict::Unclear,
-        }
-    }
-
-    /// The state that the platform tells.
+    /// The state that the platform reports.
     pub fn state(&self) -> Option<&MessageState> {
         self.status.as_ref()?.state.as_ref()
     }
 
-    /// The code of an error; the platform's 0 stands for none.
+    /// The code of an error. The platform's 0 means none.
     pub fn error_code(&self) -> Option<ErrorCode> {
         let code = self.status.as_ref()?.error_code?;
         (code.value() != 0).then_some(code)
     }
 
-    /// Why the message was rejected, in the platform's words or else in this crate's words for
-    /// the code.
-    pub fn reason(&self) -> Option<&str> {
-        let told = self.status.as_ref()?.error_message.as_ref();
-        reason(told, self.error_code().and_then(ErrorCode::reason))
+    /// The outcome that state and code mean. An accepted state beside the code of an error leaves
+    /// it open.
+    pub fn outcome(&self) -> OutcomeKind {
+        match self.state().map(MessageState::outcome) {
+            Some(OutcomeKind::Accepted) if self.error_code().is_some() => OutcomeKind::Unknown,
+            Some(kind) => kind,
+            None => OutcomeKind::Unknown,
+        }
+    }
+
+    /// The outcome with all that the platform says about it.
+    fn to_outcome(&self, ids: &[&str]) -> Outcome {
+        let mut outcome = Outcome::new(self.outcome());
+        outcome.umid.clone_from(&self.umid);
+        outcome.code = self.error_code();
+        let message = self.status.as_ref().and_then(|status| status.error_message.as_deref());
+        let message =
+            message.filter(|text| !text.trim().is_empty() && outcome.kind != OutcomeKind::Accepted);
+        outcome.reason = match message {
+            Some(message) => Some(redact::mask(message, ids).into()),
+            None => outcome.code.and_then(ErrorCode::reason).map(Into::into),
+        };
+        if outcome.kind == OutcomeKind::Unknown && outcome.reason.is_none() {
+            outcome.reason = Some(match self.state() {
+                Some(state) => format!("its state is {state}").into(),
+                None => "its entry in the response has no state".into(),
+            });
+        }
+        outcome
     }
 }
 
 impl BatchResponse {
-    /// Whether nothing is told that an answer to a batch tells.
-    pub(crate) fn says_nothing(&self) -> bool {
+    /// Parses a response as [`Client::send`](crate::Client::send) does, for instance one that you
+    /// stored, or the body that an [`Unreadable`](crate::error::Unreadable) kept.
+    ///
+    /// Members and entries of the wrong type are left out, and a byte order mark is skipped.
+    ///
+    /// # Errors
+    /// The body is empty, cut, not JSON or not a response. The error repeats no value.
+    pub fn from_json(json: &[u8]) -> Result<Self, UnreadableReason> {
+        let json = without_byte_order_mark(json);
+        match serde_json::from_slice::<ResponseBody>(json) {
+            Ok(ResponseBody(response)) => Ok(response),
+            Err(_) => match lenient::response(json) {
+                Ok(response) if !response.is_empty() => Ok(response),
+                Ok(_) => Err(UnreadableReason::NotAResponse),
+                Err(error) => Err(UnreadableReason::from(&error)),
+            },
+        }
+    }
+
+    fn is_empty(&self) -> bool {
         self.batch_id.is_none()
             && self.accepted_count.is_none()
             && self.rejected_count.is_none()
             && self.messages.is_none()
     }
 
-    /// An answer whose entries have details of types that they should not have, read without
-    /// those: one odd detail does not lose the verdicts of a thousand messages.
-    fn without_odd_details(body: &[u8]) -> Option<Self> {
-        let mut value: Value = serde_json::from_slice(body).ok()?;
-        for entry in value.get_mut("messages")?.as_array_mut()? {
-            if !MESSAGE_RESULT.prune(entry, &mut Checker::default()) {
-                *entry = Value::Object(Map::new());
-            }
-        }
-        serde_json::from_value(value).ok()
+    /// Whether the response says that the platform accepted a message.
+    pub(crate) fn has_accepted(&self) -> bool {
+        self.accepted_count.is_some_and(|count| count > 0)
+            || self.results().iter().any(|result| result.outcome() == OutcomeKind::Accepted)
     }
 
-    /// Reads an answer from its JSON, as [`Client::send`](crate::Client::send) reads it: for an
-    /// answer that was stored, or the body that an [`Unreadable`](crate::Unreadable) kept.
-    ///
-    /// # Errors
-    /// Why it cannot be read, without repeating a value, as an error of serde would.
-    pub fn from_json(json: &[u8]) -> Result<Self, UnreadableReason> {
-        match serde_json::from_slice::<Self>(json) {
-            Ok(response) if response.says_nothing() => Err(UnreadableReason::NoAnswer),
-            Ok(response) => Ok(response),
-            Err(error) => {
-                Self::without_odd_details(json).ok_or_else(|| UnreadableReason::of(&error))
-            }
-        }
-    }
-
-    /// The verdicts that the answer lists; none where the request did not ask for them.
+    /// The results that the response lists; none if the request did not ask for them.
     pub fn results(&self) -> &[MessageResult] {
         self.messages.as_deref().unwrap_or_default()
     }
 
-    /// The messages that the platform will not send.
-    pub fn rejected(&self) -> impl Iterator<Item = &MessageResult> {
-        let results = self.results().iter();
-        results.filter(|result| result.verdict() == Verdict::Rejected)
-    }
-
-    /// Whether the platform took every message, by its counts and by what it lists. To be sure
-    /// that it speaks of every message that was sent, ask the [`report`](Self::report).
-    pub fn all_accepted(&self) -> bool {
-        self.rejected_count == Some(0)
-            && self.accepted_count.is_some_and(|accepted| accepted > 0)
-            && self.results().iter().all(|result| result.verdict() == Verdict::Accepted)
-    }
-
-    /// The verdict on every message of a batch of so many, where the answer lists none of them and
+    /// The outcome of every message of a batch of this size, if the response lists none of them and
     /// its counts leave no doubt.
-    pub(crate) fn verdict_on_all(&self, sent: usize) -> Option<Verdict> {
+    fn outcome_of_all(&self, sent: usize) -> Option<OutcomeKind> {
         let is_all = |count: Option<i64>| count.map(usize::try_from) == Some(Ok(sent));
-        match (self.messages.is_none(), self.accepted_count, self.rejected_count) {
-            (true, accepted, Some(0)) if is_all(accepted) => Some(Verdict::Accepted),
-            (true, Some(0), rejected) if is_all(rejected) => Some(Verdict::Rejected),
+        match (self.accepted_count, self.rejected_count) {
+            _ if self.messages.is_some() => None,
+            (accepted, Some(0)) if is_all(accepted) => Some(OutcomeKind::Accepted),
+            (Some(0), rejected) if is_all(rejected) => Some(OutcomeKind::Rejected),
             _ => None,
         }
     }
 
-    /// The answer held against the batch that it answers: a verdict for every message.
+    /// Matches the response with the batch that it answers: an outcome for every message.
     pub fn report<'a>(&'a self, batch: &'a Batch) -> Report<'a> {
         self.report_on(batch.messages())
     }
@@ -160,197 +152,166 @@ impl BatchResponse {
     }
 }
 
-/// An answer held against the batch that it answers. Made by [`BatchResponse::report`].
+/// The outcome of every message of a batch. Made by [`BatchResponse::report`].
 ///
-/// Messages and verdicts are paired by clientMessageId and by nothing else: not by their order,
-/// and not by their phone numbers.
+/// Messages and results are matched by clientMessageId and by nothing else: not by order, and not
+/// by phone number. The one exception is a single message without an id and a single result without
+/// one. If the response lists no results, its counts settle all messages as long as
+/// they leave no doubt.
 #[derive(Clone, Debug)]
 pub struct Report<'a> {
-    outcomes: Vec<Outcome<'a>>,
+    messages: &'a [Message],
+    outcomes: Vec<Outcome>,
     unmatched: Vec<&'a MessageResult>,
-    disagreements: Vec<Disagreement>,
-}
-
-/// What became of one message of a batch.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Outcome<'a> {
-    /// Where the message stands in the batch, counted from 0.
-    pub index: usize,
-    /// The message.
-    pub message: &'a Message,
-    /// The verdict. It is [`Verdict::Unclear`] where the answer has no entry for the message, or
-    /// several.
-    pub verdict: Verdict,
-    /// The entry of the answer that has the message's clientMessageId, the first where there are
-    /// several.
-    pub result: Option<&'a MessageResult>,
-}
-
-impl<'a> Outcome<'a> {
-    /// The id that the platform gave to the message.
-    pub fn umid(&self) -> Option<&'a OpaqueId> {
-        self.result?.umid.as_ref()
-    }
-
-    /// See [`MessageResult::error_code`].
-    pub fn error_code(&self) -> Option<ErrorCode> {
-        self.result?.error_code()
-    }
-
-    /// See [`MessageResult::reason`].
-    pub fn reason(&self) -> Option<&'a str> {
-        self.result?.reason()
-    }
-}
-
-/// Something in an answer that does not agree with something else.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Disagreement {
-    /// The two counts do not add up to the messages that were sent.
-    #[error("{counted} messages counted, {sent} sent")]
-    Sent {
-        /// acceptedCount and rejectedCount together.
-        counted: i64,
-        /// Messages of the batch.
-        sent: usize,
-    },
-    /// acceptedCount is not the number of entries that are accepted.
-    #[error("acceptedCount is {counted}, {listed} entries are accepted")]
-    Accepted {
-        /// acceptedCount.
-        counted: i64,
-        /// Entries with an accepted state.
-        listed: usize,
-    },
-    /// rejectedCount is not the number of entries that are rejected.
-    #[error("rejectedCount is {counted}, {listed} entries are rejected")]
-    Rejected {
-        /// rejectedCount.
-        counted: i64,
-        /// Entries with a rejected state.
-        listed: usize,
-    },
-    /// A count is missing.
-    #[error("a count is missing")]
-    NoCount,
-    /// Several entries have the clientMessageId of one message.
-    #[error("{times} entries for messages[{message}]")]
-    Repeated {
-        /// The message, counted from 0.
-        message: usize,
-        /// How many entries there are for it.
-        times: usize,
-    },
+    disagreements: Vec<String>,
 }
 
 impl<'a> Report<'a> {
     fn new(response: &'a BatchResponse, messages: &'a [Message]) -> Self {
-        let mut outcomes: Vec<_> = messages
-            .iter()
-            .enumerate()
-            .map(|(index, message)| Outcome {
-                index,
-                message,
-                verdict: Verdict::Unclear,
-                result: None,
-            })
-            .collect();
         let id_of = |index: usize| messages.get(index)?.client_message_id.as_deref();
-        let by_id = LazyCell::new(|| {
+        let indexes = LazyCell::new(|| {
             let ids = (0..messages.len()).filter_map(|index| Some((id_of(index)?, index)));
             ids.collect::<HashMap<_, _>>()
         });
+        let mut matched: Vec<Option<&MessageResult>> = vec![None; messages.len()];
+        let mut times = vec![0_usize; messages.len()];
+        let is_single = messages.len() == 1 && response.results().len() == 1 && id_of(0).is_none();
         let mut unmatched = Vec::new();
-        let mut times = vec![0_usize; outcomes.len()];
-        for (place, result) in response.results().iter().enumerate() {
-            let id = result.client_message_id.as_ref().map(ReceivedText::as_str);
-            // Ids are paired wherever they stand; most often they stand where they were sent.
+        for (at, result) in response.results().iter().enumerate() {
+            let id = result.client_message_id.as_deref();
+            // Results may come in any order; most often they come in that of the batch.
             let index = match id {
-                Some(id) if id_of(place) == Some(id) => Some(place),
-                Some(id) => by_id.get(id).copied(),
+                Some(id) if id_of(at) == Some(id) => Some(at),
+                Some(id) => indexes.get(id).copied(),
+                // The one result without an id is that of the one message without an id.
+                None if is_single => Some(0),
                 None => None,
             };
-            let Some(index) = index else {
-                unmatched.push(result);
-                continue;
-            };
-            times[index] += 1;
-            let outcome = &mut outcomes[index];
-            outcome.verdict = match outcome.result {
-                None => result.verdict(),
-                Some(_) => Verdict::Unclear,
-            };
-            outcome.result = outcome.result.or(Some(result));
+            match index {
+                Some(index) => {
+                    times[index] += 1;
+                    matched[index] = Some(result);
+                }
+                None => unmatched.push(result),
+            }
         }
-        let repeated = times.into_iter().enumerate().filter(|(_, times)| *times > 1);
-        let mut disagreements = counts(response, messages.len());
-        disagreements
-            .extend(repeated.map(|(message, times)| Disagreement::Repeated { message, times }));
-        Self { outcomes, unmatched, disagreements }
+        let of_all = response.outcome_of_all(messages.len());
+        let outcomes =
+            matched.iter().zip(&times).enumerate().map(|(index, (result, times))| {
+                match (of_all, result, times) {
+                    (Some(kind), ..) => Outcome::new(kind),
+                    (None, Some(result), 1) => {
+                        let id = id_of(index);
+                        result.to_outcome(id.as_slice())
+                    }
+                    (None, Some(_), _) => Outcome::new(OutcomeKind::Unknown)
+                        .because("the response has several results for it"),
+                    (None, None, _) => Outcome::new(OutcomeKind::Unknown)
+                        .because("the response has no result for it"),
+                }
+            });
+        let outcomes = outcomes.collect();
+        let mut disagreements = disagreements(response, messages.len());
+        for (index, times) in times.iter().enumerate().filter(|(_, times)| **times > 1) {
+            disagreements.push(format!("{times} results for messages[{index}]"));
+        }
+        Self { messages, outcomes, unmatched, disagreements }
     }
 
-    /// What became of each message, in the order of the batch, one for each.
-    pub fn outcomes(&self) -> &[Outcome<'a>] {
+    /// The outcomes, in the order of the batch.
+    pub fn outcomes(&self) -> &[Outcome] {
         &self.outcomes
     }
 
-    /// The messages with a verdict.
-    pub fn with_verdict(&self, verdict: Verdict) -> impl Iterator<Item = &Outcome<'a>> {
-        self.outcomes.iter().filter(move |outcome| outcome.verdict == verdict)
+    /// Each message with its outcome, in the order of the batch.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&'a Message, &Outcome)> {
+        self.messages.iter().zip(&self.outcomes)
     }
 
-    /// The messages that were sent and have no entry in the answer.
-    pub fn unanswered(&self) -> impl Iterator<Item = &Outcome<'a>> {
-        self.outcomes.iter().filter(|outcome| outcome.result.is_none())
+    /// The messages with one kind of outcome.
+    pub fn of_kind(&self, kind: OutcomeKind) -> impl Iterator<Item = (&'a Message, &Outcome)> {
+        self.iter().filter(move |(_, outcome)| outcome.kind == kind)
     }
 
-    /// The entries of the answer that have the clientMessageId of no message of the batch, or
-    /// none.
+    pub(crate) fn into_outcomes(self) -> Vec<Outcome> {
+        self.outcomes
+    }
+
+    /// Results that have the clientMessageId of no message of the batch, or none.
     pub fn unmatched(&self) -> &[&'a MessageResult] {
         &self.unmatched
     }
 
-    /// Where the counts, the entries and the batch do not agree.
-    pub fn disagreements(&self) -> &[Disagreement] {
+    /// Where the counts, the results and the batch contradict each other: a sentence each, for a
+    /// log. The outcomes are those of the results.
+    pub fn disagreements(&self) -> &[String] {
         &self.disagreements
     }
 
-    /// Whether every message of the batch has an accepted entry, and nothing disagrees.
+    /// Whether the platform accepted every message of the batch, and nothing in the response
+    /// contradicts that.
     pub fn all_accepted(&self) -> bool {
         self.disagreements.is_empty()
             && self.unmatched.is_empty()
-            && self.outcomes.iter().all(|outcome| outcome.verdict == Verdict::Accepted)
+            && self.outcomes.iter().all(|outcome| outcome.kind == OutcomeKind::Accepted)
     }
 }
 
-fn counts(response: &BatchResponse, sent: usize) -> Vec<Disagreement> {
+fn disagreements(response: &BatchResponse, sent: usize) -> Vec<String> {
     let (Some(accepted), Some(rejected)) = (response.accepted_count, response.rejected_count)
     else {
-        return vec![Disagreement::NoCount];
+        return vec!["a count is missing".to_owned()];
     };
-    let differs = |counted: i64, count: usize| usize::try_from(counted) != Ok(count);
-    let mut found = Vec::new();
-    let counted = accepted.saturating_add(rejected);
-    if differs(counted, sent) {
-        found.push(Disagreement::Sent { counted, sent });
-    }
-    if response.messages.is_some() {
-        let listed = |verdict| {
-            let results = response.results().iter();
-            results.filter(|result| result.verdict() == verdict).count()
-        };
-        let (listed_accepted, listed_rejected) =
-            (listed(Verdict::Accepted), listed(Verdict::Rejected));
-        if differs(accepted, listed_accepted) {
-            let (counted, listed) = (accepted, listed_accepted);
-            found.push(Disagreement::Accepted { counted, listed });
+    let listed = |kind| {
+        let results = response.messages.as_ref()?.iter();
+        Some(results.filter(|result| result.outcome() == kind).count())
+    };
+    let counts = [
+        ("acceptedCount and rejectedCount", accepted.saturating_add(rejected), Some(sent), "sent"),
+        ("acceptedCount", accepted, listed(OutcomeKind::Accepted), "listed as accepted"),
+        ("rejectedCount", rejected, listed(OutcomeKind::Rejected), "listed as rejected"),
+    ];
+    let differing = counts.into_iter().filter_map(|(name, counted, found, what)| {
+        let found = found.filter(|found| usize::try_from(counted) != Ok(*found))?;
+        // A count may be a phone number in the wrong place.
+        let counted = redact::mask(&counted.to_string(), &[]);
+        Some(format!("{name}: {counted}, {what}: {found}"))
+    });
+    differing.collect()
+}
+
+/// Why the response to an accepted batch could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnreadableReason {
+    /// It has no body.
+    #[error("it is empty")]
+    Empty,
+    /// It ends in the middle of a value: the connection was lost, time ran out, or it has more than
+    /// 16 MiB.
+    #[error("it was cut")]
+    Cut,
+    /// It is not JSON.
+    #[error("it is not JSON, line {line}, column {column}")]
+    NotJson {
+        /// Counted from 1.
+        line: usize,
+        /// Counted from 1.
+        column: usize,
+    },
+    /// It is JSON, but not an object with a member of a response.
+    #[error("it is not a response to a batch")]
+    NotAResponse,
+}
+
+impl From<&serde_json::Error> for UnreadableReason {
+    fn from(error: &serde_json::Error) -> Self {
+        let (line, column) = (error.line(), error.column());
+        match error.classify() {
+            Category::Data => Self::NotAResponse,
+            Category::Eof if (line, column) == (1, 0) => Self::Empty,
+            Category::Eof => Self::Cut,
+            Category::Syntax | Category::Io => Self::NotJson { line, column },
         }
-        if differs(rejected, listed_rejected) {
-            let (counted, listed) = (rejected, listed_rejected);
-            found.push(Disagreement::Rejected { counted, listed });
-        }
     }
-    found
 }

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 
-use lon_batch::bulk::Fate;
+use lon_batch::request::MessageContent;
+use lon_batch::types::Encoding;
 use lon_batch::{
-    Batch, BatchResponse, Client, Content, Encoding, Icon, Message, Msisdn, SharedContent,
-    SharedSmsFallback, SmsFallback,
+    Batch, BatchResponse, Client, Content, Icon, Message, Msisdn, OutcomeKind, SharedContent,
+    SmsFallback,
 };
 
 use crate::work::{CALLBACK, Customer, EXPLANATION};
@@ -26,11 +27,7 @@ fn sms(customer: &Customer) -> SmsFallback {
     SmsFallback::new(customer.sms.as_str()).source("8x8").encoding(Encoding::Auto)
 }
 
-fn message(
-    customer: &Customer,
-    content: impl Into<SharedContent>,
-    sms: impl Into<SharedSmsFallback>,
-) -> Message {
+fn message(customer: &Customer, content: impl Into<MessageContent>, sms: SmsFallback) -> Message {
     Message::new(Msisdn::parse(&customer.number).expect("a number"), content)
         .client_message_id(customer.id.as_str())
         .dlr_callback_url(CALLBACK)
@@ -54,7 +51,7 @@ pub fn body(customers: &[Customer]) -> Vec<u8> {
 }
 
 pub fn read(answer: &[u8]) -> BatchResponse {
-    serde_json::from_slice(answer).expect("an answer")
+    BatchResponse::from_json(answer).expect("an answer")
 }
 
 pub fn client(address: SocketAddr) -> Client {
@@ -78,13 +75,11 @@ pub async fn rate(address: SocketAddr, at_a_time: usize, batches: usize) -> f64 
 }
 
 /// Sends so many batches to the same customers, with a content for each or one for all, and looks
-/// at every fate.
+/// at every outcome.
 pub async fn many(client: &Client, batches: usize, one_content: bool) {
     let customers = crate::customers_for_a_batch();
-    let shared = one_content.then(|| {
-        let content = SharedContent::from(content(&customers[0]));
-        (content, SharedSmsFallback::from(sms(&customers[0])))
-    });
+    let shared =
+        one_content.then(|| (SharedContent::from(content(&customers[0])), sms(&customers[0])));
     let rounds = (0..batches).flat_map(|_| &customers);
     let messages = rounds.map(|customer| match &shared {
         Some((content, sms)) => message(customer, content.clone(), sms.clone()),
@@ -93,8 +88,8 @@ pub async fn many(client: &Client, batches: usize, one_content: bool) {
     let run = client.bulk("campaign-7");
     let mut run = run.concurrency(crate::many::AT_A_TIME).send(messages).expect("a run");
     while let Some(batch) = run.next().await {
-        for outcome in batch.messages {
-            assert!(matches!(outcome.fate, Fate::Accepted { .. }));
+        for message in batch.messages {
+            assert_eq!(message.outcome.kind, OutcomeKind::Accepted);
         }
     }
     let counts = run.summary().counts;

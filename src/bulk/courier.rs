@@ -1,23 +1,25 @@
-//! One packet's way: checked, written, sent as often as is allowed, and its answer read.
+//! Brings the messages of a batch to their outcomes: sends, retries, halves.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use bytes::Bytes;
 use reqwest::StatusCode;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::fate::{Fate, NotSentReason, Stop, UnknownReason};
+use super::outcome::Stop;
 use super::pace::Pacer;
 use super::packet::Packet;
 use super::progress::Progress;
-use crate::retry::{Attempts, Next};
-use crate::{
-    BatchRequest, BatchResponse, Client, Disagreement, Error, ErrorCode, Invalid, OpaqueId,
-    RetryPolicy, Rule, Verdict, batch, wire,
-};
+use crate::client::Client;
+use crate::error::Error;
+use crate::invalid::{Invalid, Rule, Subject};
+use crate::outcome::{Outcome, OutcomeKind};
+use crate::request::validate;
+use crate::transport::retry::{self, Attempts, RetryPolicy};
+use crate::types::{BatchRequest, BatchResponse, ErrorCode, Text};
 
 /// What all packets of a run share.
 pub(super) struct Courier {
@@ -25,73 +27,59 @@ pub(super) struct Courier {
     pub retry: RetryPolicy,
     pub pacer: Pacer,
     pub progress: Progress,
-    /// Cancelled when nothing more is to be sent.
+    /// Cancelled when nothing more may be sent.
     pub stop: CancellationToken,
     pub stop_after_unknown: Option<u32>,
     pub sizes: Sizes,
     pub unknown_in_a_row: AtomicU32,
 }
 
-/// How large a batch may be, as far as is known.
+/// How many messages a batch may have, as far as is known.
 pub(super) struct Sizes {
     /// As the caller wants it.
-    asked: Size,
+    asked: usize,
     state: Mutex<Learned>,
-}
-
-/// Of a batch.
-#[derive(Clone, Copy)]
-struct Size {
-    messages: usize,
-    bytes: usize,
 }
 
 struct Learned {
     /// As the platform wants it.
-    most: Size,
-    /// The largest that it did not mind.
-    taken: Size,
-    /// Bytes of a message in the body before.
-    of_message: usize,
+    most: usize,
+    /// The largest batch that it took.
+    taken: usize,
 }
 
 /// What became of a packet.
 #[derive(Default)]
 pub(super) struct Delivery {
-    /// A fate for each message, but for those that are to be sent in two halves.
-    pub fates: Vec<Option<Fate>>,
-    pub batch_id: Option<OpaqueId>,
+    /// An outcome for each message, but for those that are to be sent in two halves.
+    pub outcomes: Vec<Option<Outcome>>,
+    /// What is wrong with messages, by their places.
+    pub invalid: HashMap<usize, Invalid>,
+    pub batch_id: Option<Text>,
     pub attempts: u32,
-    pub disagreements: Vec<Disagreement>,
+    pub disagreements: Vec<String>,
 }
 
 impl Delivery {
     /// Of a packet that is given up here: its messages are counted.
     pub fn given_up(packet: &Packet) -> Self {
-        let fates = vec![Some(packet.given_up()); packet.len()];
-        packet.settle(fates.iter().flatten());
-        Self { fates, ..Self::default() }
+        let outcomes = vec![Some(packet.given_up()); packet.len()];
+        packet.settle(outcomes.iter().flatten().map(|outcome| outcome.kind));
+        Self { outcomes, ..Self::default() }
     }
 
-    /// One fate for all messages at these places.
-    fn all(&mut self, places: &[usize], fate: Option<&Fate>) {
+    /// One outcome for all messages at these places.
+    fn all(&mut self, places: &[usize], outcome: Option<&Outcome>) {
         for place in places {
-            self.fates[*place] = fate.cloned();
+            self.outcomes[*place] = outcome.cloned();
         }
     }
 }
 
 impl Sizes {
-    pub fn new(messages: usize, bytes: usize) -> Self {
-        let asked = Size { messages, bytes };
-        Self {
-            asked,
-            state: Mutex::new(Learned {
-                most: asked,
-                taken: Size { messages: 0, bytes: 0 },
-                of_message: wire::TYPICAL_MESSAGE,
-            }),
-        }
+    pub fn new(messages: usize) -> Self {
+        let state = Mutex::new(Learned { most: messages, taken: 0 });
+        Self { asked: messages, state }
     }
 
     fn state(&self) -> MutexGuard<'_, Learned> {
@@ -100,55 +88,25 @@ impl Sizes {
 
     /// Messages to put into the next batch.
     pub fn messages(&self) -> usize {
-        let state = self.state();
-        let fitting = state.most.bytes / state.of_message;
-        state.most.messages.min(fitting).max(1)
-    }
-
-    /// Bytes that a message probably takes.
-    fn of_message(&self) -> usize {
-        self.state().of_message
-    }
-
-    /// Whether a body is small enough to be tried, or else how small it has to be. One message
-    /// alone is tried, unless it is too large for the caller.
-    fn check(&self, size: Size) -> Result<(), usize> {
-        let mut state = self.state();
-        if size.messages == 1 {
-            let max = self.asked.bytes;
-            return if size.bytes <= max { Ok(()) } else { Err(max) };
-        }
-        // Rounded up, so that the next batch is rather too small.
-        state.of_message = size.bytes.div_ceil(size.messages);
-        let max = state.most.bytes;
-        if size.bytes <= max { Ok(()) } else { Err(max) }
+        self.state().most
     }
 
     /// The platform took a batch.
-    fn was_taken(&self, size: Size) {
+    fn was_taken(&self, messages: usize) {
         let mut state = self.state();
-        let taken = &mut state.taken;
-        taken.bytes = taken.bytes.max(size.bytes);
-        taken.messages = taken.messages.max(size.messages);
+        state.taken = state.taken.max(messages);
     }
 
     /// Whether the platform ever took a batch.
     fn anything_was_taken(&self) -> bool {
-        self.state().taken.messages > 0
+        self.state().taken > 0
     }
 
-    /// The platform said that a body has too many bytes. What it took before it takes again.
-    fn too_many_bytes(&self, size: Size) {
+    /// The platform said that a batch is too large. What it took before it takes again.
+    fn too_large(&self, messages: usize) {
         let mut state = self.state();
-        let half = state.taken.bytes.max(size.bytes / 2);
-        state.most.bytes = state.most.bytes.min(half);
-    }
-
-    /// The platform said that a batch has too many messages. What it took before it takes again.
-    fn too_many_messages(&self, size: Size) {
-        let mut state = self.state();
-        let half = state.taken.messages.max(size.messages.div_ceil(2));
-        state.most.messages = state.most.messages.min(half);
+        let half = state.taken.max(messages.div_ceil(2));
+        state.most = state.most.min(half);
     }
 
     /// One message alone was too large: what was learned on the way to it was learned from it.
@@ -175,7 +133,9 @@ impl Refusal {
             Some(StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY) => {
                 match error.code() {
                     code if is_about_the_account(code) => Self::OfEverything,
-                    code if is_about_the_count(code) => Self::TooManyMessages,
+                    Some(ErrorCode::TooManyMessages | ErrorCode::BulkLimitReached) => {
+                        Self::TooManyMessages
+                    }
                     _ => Self::OfTheBatch,
                 }
             }
@@ -199,8 +159,52 @@ fn is_about_the_account(code: Option<ErrorCode>) -> bool {
     )
 }
 
-fn is_about_the_count(code: Option<ErrorCode>) -> bool {
-    matches!(code, Some(ErrorCode::TooManyMessages | ErrorCode::BulkLimitReached))
+/// A batch of a run, which keeps the pace of the run.
+struct Paced<'a> {
+    courier: &'a Courier,
+    packet: &'a Packet,
+    request: &'a BatchRequest,
+}
+
+impl Attempts for Paced<'_> {
+    async fn attempt(&self) -> Result<BatchResponse, Error> {
+        self.courier.client.attempt(self.request).await
+    }
+
+    async fn turn(&self) -> bool {
+        let may_start = tokio::select! {
+            biased;
+            () = self.courier.stop.cancelled() => false,
+            () = self.courier.pacer.turn(self.request.messages.len()) => true,
+        };
+        if may_start {
+            self.packet.set_on_the_wire(true);
+            self.courier.progress.request();
+        }
+        may_start
+    }
+
+    /// Paces the run by what an attempt came to.
+    fn ended(&self, result: &Result<BatchResponse, Error>, began: Instant) {
+        let (pacer, longest) = (&self.courier.pacer, self.courier.retry.longest());
+        match result {
+            Ok(_) => pacer.speed_up(),
+            Err(error) => {
+                if error.status() == Some(StatusCode::TOO_MANY_REQUESTS) {
+                    pacer.slow_down(began);
+                }
+                if let Some(wait) = error.retry_after() {
+                    // A longer wait ends the run.
+                    pacer.pause(wait.min(longest));
+                }
+            }
+        }
+    }
+
+    async fn back_off(&self, delay: Duration, sent: bool) {
+        self.packet.set_on_the_wire(sent);
+        self.courier.pacer.pause(delay);
+    }
 }
 
 impl Courier {
@@ -210,26 +214,31 @@ impl Courier {
         self.stop.cancel();
     }
 
-    /// Brings the messages of a packet to their fates, and counts them.
+    /// Brings the messages of a packet to their outcomes, and counts them.
     pub async fn deliver(&self, packet: &Packet) -> Delivery {
-        let mut delivery = Delivery { fates: vec![None; packet.len()], ..Delivery::default() };
-        let invalid = invalid(packet);
-        if invalid.is_empty() {
-            let all: Vec<_> = (0..packet.len()).collect();
-            self.send(packet, &packet.request, &all, &mut delivery).await;
-        } else {
-            let valid: Vec<_> =
-                (0..packet.len()).filter(|index| !invalid.contains_key(index)).collect();
-            if !valid.is_empty() {
-                let request = packet.request_of(&valid);
-                self.send(packet, &request, &valid, &mut delivery).await;
-            }
-            for (index, invalid) in invalid {
-                let reason = NotSentReason::Invalid(invalid);
-                delivery.fates[index] = Some(Fate::NotSent(reason));
-            }
+        let mut delivery = Delivery {
+            outcomes: vec![None; packet.len()],
+            invalid: invalid(packet),
+            ..Delivery::default()
+        };
+        for (place, message) in packet.request.messages.iter().enumerate() {
+            let reason = match delivery.invalid.get(&place) {
+                Some(invalid) => invalid.to_string(),
+                None if self.client.allows(&message.user) => continue,
+                None => "recipient not allowed".to_owned(),
+            };
+            let outcome = Outcome::new(OutcomeKind::NotSent).because(reason);
+            delivery.outcomes[place] = Some(outcome);
         }
-        packet.settle(delivery.fates.iter().flatten());
+        let places: Vec<_> =
+            (0..packet.len()).filter(|place| delivery.outcomes[*place].is_none()).collect();
+        if places.len() == packet.len() {
+            self.send(packet, &packet.request, &places, &mut delivery).await;
+        } else if !places.is_empty() {
+            let request = packet.request_of(&places);
+            self.send(packet, &request, &places, &mut delivery).await;
+        }
+        packet.settle(delivery.outcomes.iter().flatten().map(|outcome| outcome.kind));
         packet.set_on_the_wire(false);
         delivery
     }
@@ -242,32 +251,21 @@ impl Courier {
         places: &[usize],
         delivery: &mut Delivery,
     ) {
-        let Ok(body) = wire::body(request, self.sizes.of_message()) else {
-            let error = Arc::new(crate::error::not_made());
-            let fate = Fate::NotSent(NotSentReason::NoConnection(error));
-            return delivery.all(places, Some(&fate));
-        };
-        let size = Size { messages: places.len(), bytes: body.len() };
-        if let Err(max) = self.sizes.check(size) {
-            // Several messages are sent in two halves.
-            let fate = (size.messages == 1).then(|| too_large(size.bytes, max));
-            return delivery.all(places, fate.as_ref());
-        }
-        let (result, sent_before) = self.attempts(packet, body, places.len(), delivery).await;
-        let fate = match result {
+        let messages = places.len();
+        let batch = Paced { courier: self, packet, request };
+        let sent = retry::send(&self.retry, &batch, messages).await;
+        delivery.attempts = sent.attempts;
+        let outcome = match sent.result {
             Some(Ok(response)) => {
-                self.sizes.was_taken(size);
+                self.sizes.was_taken(messages);
                 let report = response.report_on(&request.messages);
-                let of_all = response.verdict_on_all(places.len());
-                let mut settled = false;
-                for (outcome, place) in report.outcomes().iter().zip(places) {
-                    let verdict = of_all.unwrap_or(outcome.verdict);
-                    settled |= verdict != Verdict::Unclear;
-                    let fate = Fate::of(verdict, outcome.result, sent_before);
-                    delivery.fates[*place] = Some(fate);
-                }
                 delivery.disagreements = report.disagreements().to_vec();
                 delivery.batch_id.clone_from(&response.batch_id);
+                let mut settled = false;
+                for (outcome, place) in report.into_outcomes().into_iter().zip(places) {
+                    settled |= outcome.kind != OutcomeKind::Unknown;
+                    delivery.outcomes[*place] = Some(outcome.after(sent.was_sent_before));
+                }
                 if settled {
                     self.unknown_in_a_row.store(0, Ordering::Relaxed);
                 } else {
@@ -275,95 +273,40 @@ impl Courier {
                 }
                 return;
             }
-            Some(Err(error)) => self.fate_after(error, size),
-            None => Some(Fate::NotSent(NotSentReason::Stopped)),
+            Some(Err(error)) => self.outcome_after(error, messages),
+            None => Some(Outcome::new(OutcomeKind::NotSent).because("the run stopped")),
         };
-        delivery.all(places, fate.as_ref());
+        delivery.all(places, outcome.as_ref());
     }
 
-    /// The result of the last try, or `None` where the run was stopped before one, and whether a
-    /// try before it may have been sent.
-    async fn attempts(
-        &self,
-        packet: &Packet,
-        body: Bytes,
-        messages: usize,
-        delivery: &mut Delivery,
-    ) -> (Option<Result<BatchResponse, Error>>, bool) {
-        let mut attempts = Attempts::new(&self.retry, &self.client.budget, messages).patient();
-        loop {
-            tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return (attempts.give_up().map(Err), false),
-                () = self.pacer.turn(messages) => {}
-            }
-            packet.set_on_the_wire(true);
-            self.progress.request();
-            delivery.attempts += 1;
-            attempts.start();
-            let went_out = Instant::now();
-            let (status, result) = self.client.attempt(body.clone()).await;
-            self.note(&result, went_out);
-            match attempts.after(status, result) {
-                Next::Done(result) => return (Some(result), attempts.may_have_been_sent_before()),
-                Next::SendAgain { after } => {
-                    packet.set_on_the_wire(attempts.may_have_been_sent_before());
-                    self.pacer.pause(after);
-                }
-            }
-        }
-    }
-
-    /// Paces the run by what a try came to.
-    fn note(&self, result: &Result<BatchResponse, Error>, went_out: Instant) {
-        match result {
-            Ok(_) => self.pacer.speed_up(),
-            Err(error) => {
-                if error.status() == Some(StatusCode::TOO_MANY_REQUESTS) {
-                    self.pacer.slow_down(went_out);
-                }
-                if let Some(wait) = error.retry_after() {
-                    // A longer wait ends the run.
-                    self.pacer.pause(wait.min(self.retry.longest()));
-                }
-            }
-        }
-    }
-
-    /// What an error makes of the messages of a batch, and of the run; `None` where they are to be
+    /// What an error makes of the messages of a batch, and of the run; `None` if they are to be
     /// sent in two halves.
-    fn fate_after(&self, error: Error, size: Size) -> Option<Fate> {
+    fn outcome_after(&self, error: Error, messages: usize) -> Option<Outcome> {
         let error = Arc::new(error);
+        let outcome = Outcome::from(&*error);
         let stop_with = |stop: fn(Arc<Error>) -> Stop| self.stop(stop(Arc::clone(&error)));
-        match &*error {
-            Error::MayHaveBeenSent(_) | Error::AcceptedUnreadable(_) => {
-                let wait = error.retry_after();
-                if is_about_the_account(error.code()) {
-                    stop_with(Stop::Refused);
-                } else if wait.is_some_and(|wait| wait > self.retry.longest()) {
-                    stop_with(Stop::GaveUp);
-                }
-                self.one_more_unknown(Some(&error));
-                return Some(Fate::Unknown(UnknownReason::Error(error)));
-            }
-            Error::NotSent(_) => {
+        if outcome.kind == OutcomeKind::Unknown {
+            let wait = error.retry_after();
+            if is_about_the_account(error.code()) {
+                stop_with(Stop::Refused);
+            } else if wait.is_some_and(|wait| wait > self.retry.longest()) {
                 stop_with(Stop::GaveUp);
-                return Some(Fate::NotSent(NotSentReason::NoConnection(error)));
             }
-            Error::Invalid(_) | Error::Refused(_) => {}
+            self.one_more_unknown(Some(&error));
+            return Some(outcome);
         }
-        self.unknown_in_a_row.store(0, Ordering::Relaxed);
-        if error.status() == Some(StatusCode::TOO_MANY_REQUESTS) {
+        let Error::Refused(_) = &*error else {
             stop_with(Stop::GaveUp);
-            return Some(Fate::Refused(error));
+            return Some(outcome);
+        };
+        self.unknown_in_a_row.store(0, Ordering::Relaxed);
+        if error.retry_can_help() {
+            stop_with(Stop::GaveUp);
+            return Some(outcome);
         }
         match Refusal::of(&error) {
-            Refusal::TooManyBytes if size.messages > 1 => {
-                self.sizes.too_many_bytes(size);
-                return None;
-            }
-            Refusal::TooManyMessages if size.messages > 1 => {
-                self.sizes.too_many_messages(size);
+            Refusal::TooManyBytes | Refusal::TooManyMessages if messages > 1 => {
+                self.sizes.too_large(messages);
                 return None;
             }
             Refusal::TooManyMessages if !self.sizes.anything_was_taken() => {
@@ -373,7 +316,7 @@ impl Courier {
             Refusal::OfTheBatch => {}
             Refusal::OfEverything => stop_with(Stop::Refused),
         }
-        Some(Fate::Refused(error))
+        Some(outcome)
     }
 
     /// One more batch of whose messages nothing is known.
@@ -386,24 +329,20 @@ impl Courier {
     }
 }
 
-fn too_large(found: usize, max: usize) -> Fate {
-    let invalid = Invalid::setting("", Rule::TooLarge { found, max });
-    Fate::NotSent(NotSentReason::Invalid(invalid))
-}
-
 /// What is wrong with the messages of a packet, by their places in it.
 fn invalid(packet: &Packet) -> HashMap<usize, Invalid> {
     let mut problems: HashMap<_, Vec<_>> = HashMap::new();
-    for mut problem in batch::check(&packet.request) {
+    for mut problem in validate::problems(&packet.request) {
         let Some(place) = problem.message() else {
             continue;
         };
-        problem.path = problem.path_in_message();
+        let (_, path) = problem.path.split_once(']').unwrap_or_default();
+        problem.path = path.trim_start_matches('.').into();
         if let Rule::Duplicate { first } = &mut problem.rule {
             *first = usize::try_from(packet.positions[*first]).unwrap_or(usize::MAX);
         }
         problems.entry(place).or_default().push(problem);
     }
     let invalid = problems.into_iter();
-    invalid.map(|(place, problems)| (place, Invalid::new(problems))).collect()
+    invalid.map(|(place, problems)| (place, Invalid::new(Subject::Message, problems))).collect()
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::fate::{Fate, NotSentReason, UnknownReason};
 use super::progress::Progress;
-use crate::{BatchRequest, Message};
+use crate::outcome::{Outcome, OutcomeKind};
+use crate::types::{BatchRequest, Message};
 
-/// Messages that were taken from the input, on their way to a fate.
+/// Messages that were taken from the input, on their way to an outcome.
 ///
 /// However it ends, each of its messages is counted once: where a packet is dropped before its
-/// messages have their fates, they were not sent, or may have been if they were on the wire.
+/// messages have their outcomes, they were not sent, or may have been if they were on the wire.
 pub(super) struct Packet {
     pub request: BatchRequest,
     pub positions: Vec<u64>,
@@ -22,7 +22,7 @@ pub(super) struct Packet {
 impl Packet {
     /// Without messages yet.
     pub fn new(run_id: &str, progress: &Progress) -> Self {
-        let mut request = BatchRequest::required(Vec::new());
+        let mut request = BatchRequest::new(Vec::new());
         request.client_batch_id = Some(run_id.into());
         request.include_messages_in_response = Some(true);
         Self {
@@ -37,7 +37,7 @@ impl Packet {
     /// A request with some of its messages.
     pub fn request_of(&self, places: &[usize]) -> BatchRequest {
         let messages = places.iter().map(|place| self.request.messages[*place].clone());
-        let mut request = BatchRequest::required(messages.collect());
+        let mut request = BatchRequest::new(messages.collect::<Vec<_>>());
         request.client_batch_id.clone_from(&self.request.client_batch_id);
         request.include_messages_in_response = self.request.include_messages_in_response;
         request
@@ -58,19 +58,19 @@ impl Packet {
         self.on_the_wire.store(may_have_been_sent, Ordering::Release);
     }
 
-    /// Counts the fates of some of its messages.
-    pub fn settle<'a>(&self, fates: impl IntoIterator<Item = &'a Fate>) {
+    /// Counts the outcomes of some of its messages.
+    pub fn settle(&self, outcomes: impl IntoIterator<Item = OutcomeKind>) {
         let mut settled = 0;
-        self.progress.settle(fates.into_iter().inspect(|_| settled += 1));
+        self.progress.settle(outcomes.into_iter().inspect(|_| settled += 1));
         self.unsettled.fetch_sub(settled, Ordering::AcqRel);
     }
 
-    /// The fate of a message whose packet is given up here.
-    pub fn given_up(&self) -> Fate {
+    /// The outcome of a message whose packet is given up here.
+    pub fn given_up(&self) -> Outcome {
         if self.on_the_wire.load(Ordering::Acquire) {
-            Fate::Unknown(UnknownReason::Interrupted)
+            Outcome::new(OutcomeKind::Unknown).because("the task that sent it ended midway")
         } else {
-            Fate::NotSent(NotSentReason::Stopped)
+            Outcome::new(OutcomeKind::NotSent).because("the run stopped")
         }
     }
 
@@ -93,8 +93,7 @@ impl Drop for Packet {
     fn drop(&mut self) {
         let unsettled = *self.unsettled.get_mut();
         if unsettled > 0 {
-            let fate = self.given_up();
-            self.progress.settle(std::iter::repeat_n(&fate, unsettled));
+            self.progress.settle(std::iter::repeat_n(self.given_up().kind, unsettled));
         }
     }
 }

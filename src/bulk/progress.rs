@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::fate::{Fate, Stop};
+use super::outcome::Stop;
+use crate::outcome::OutcomeKind;
 
 /// How far a run is, to be asked from anywhere and at any time, also after the run was dropped.
 ///
@@ -22,56 +23,53 @@ struct Inner {
 #[derive(Default)]
 struct State {
     counts: Counts,
-    /// When the last fate was told.
+    /// When the last outcome was known.
     last: Option<Instant>,
     stop: Option<Stop>,
     /// Nothing more is taken.
     closed: bool,
 }
 
-/// Messages, counted by their fates.
+/// Messages, counted by their outcomes.
 ///
-/// `taken` is always the sum of `accepted`, `rejected`, `refused`, `unknown`, `not_sent` and
+/// `taken` is always the sum of `accepted`, `rejected`, `not_sent`, `unknown` and
 /// [`pending`](Self::pending).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
     /// Messages that were taken from the input.
     pub taken: u64,
-    /// See [`Fate::Accepted`].
+    /// See [`OutcomeKind::Accepted`].
     pub accepted: u64,
-    /// See [`Fate::Rejected`].
+    /// See [`OutcomeKind::Rejected`].
     pub rejected: u64,
-    /// See [`Fate::Refused`].
-    pub refused: u64,
-    /// See [`Fate::Unknown`].
-    pub unknown: u64,
-    /// See [`Fate::NotSent`].
+    /// See [`OutcomeKind::NotSent`].
     pub not_sent: u64,
-    /// Items of the input that were no messages. They have no fates.
+    /// See [`OutcomeKind::Unknown`].
+    pub unknown: u64,
+    /// Items of the input that were no messages. They have no outcomes.
     pub bad_items: u64,
-    /// Requests that were made, each time that a batch was sent again included.
+    /// Requests that were made, retries included.
     pub requests: u64,
 }
 
 impl Counts {
-    /// Messages whose fate is known.
+    /// Messages whose outcome is known.
     pub fn settled(&self) -> u64 {
-        self.accepted + self.rejected + self.refused + self.unknown + self.not_sent
+        self.accepted + self.rejected + self.not_sent + self.unknown
     }
 
-    /// Messages that were taken, and whose fate is not known yet: on their way, or waiting.
+    /// Messages that were taken, and whose outcome is not known yet: in flight, or waiting.
     pub fn pending(&self) -> u64 {
         self.taken.saturating_sub(self.settled())
     }
 
-    fn add(&mut self, fate: &Fate) {
-        *match fate {
-            Fate::Accepted { .. } => &mut self.accepted,
-            Fate::Rejected { .. } => &mut self.rejected,
-            Fate::Refused(_) => &mut self.refused,
-            Fate::Unknown(_) => &mut self.unknown,
-            Fate::NotSent(_) => &mut self.not_sent,
+    fn add(&mut self, outcome: OutcomeKind) {
+        *match outcome {
+            OutcomeKind::Accepted => &mut self.accepted,
+            OutcomeKind::Rejected => &mut self.rejected,
+            OutcomeKind::NotSent => &mut self.not_sent,
+            OutcomeKind::Unknown => &mut self.unknown,
         } += 1;
     }
 }
@@ -80,18 +78,18 @@ impl Counts {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Summary {
-    /// Messages by fate.
+    /// Messages by outcome.
     pub counts: Counts,
-    /// The time from the start of the run to now, or to the last fate where none is open.
+    /// The time from the start of the run to now, or to the last outcome if none is open.
     pub elapsed: Duration,
     /// What ended the run before the end of its input.
     pub stop: Option<Stop>,
-    /// Whether every message has its fate and none will be taken any more.
+    /// Whether every message has its outcome and none will be taken any more.
     pub ended: bool,
 }
 
 impl Summary {
-    /// Messages with a fate per second, since the run started.
+    /// Messages with an outcome per second, since the run started.
     pub fn messages_per_second(&self) -> f64 {
         let seconds = self.elapsed.as_secs_f64();
         if seconds > 0.0 {
@@ -104,15 +102,15 @@ impl Summary {
     }
 }
 
-/// One line: the messages by fate, and what ended the run.
+/// One line: the messages by outcome, and what ended the run.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { taken, accepted, rejected, refused, unknown, not_sent, bad_items, requests } =
+        let Counts { taken, accepted, rejected, not_sent, unknown, bad_items, requests } =
             self.counts;
         write!(
             f,
-            "{taken} messages taken: {accepted} accepted, {rejected} rejected, {refused} refused, \
-             {unknown} unknown, {not_sent} not sent"
+            "{taken} messages taken: {accepted} accepted, {rejected} rejected, {not_sent} not sent, \
+             {unknown} unknown"
         )?;
         match self.counts.pending() {
             0 => {}
@@ -166,10 +164,10 @@ impl Progress {
         self.state().counts.requests += 1;
     }
 
-    pub(super) fn settle<'a>(&self, fates: impl IntoIterator<Item = &'a Fate>) {
+    pub(super) fn settle(&self, outcomes: impl IntoIterator<Item = OutcomeKind>) {
         let mut state = self.state();
-        for fate in fates {
-            state.counts.add(fate);
+        for outcome in outcomes {
+            state.counts.add(outcome);
         }
         state.last = Some(Instant::now());
     }

@@ -1,4 +1,4 @@
-//! A run: takes messages, cuts batches, sends several at a time, and tells what became of them.
+//! A run: takes messages, cuts batches, keeps several in flight, and reports their outcomes.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -16,24 +16,24 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::BoxError;
 use super::courier::{Courier, Delivery};
-use super::fate::{BadItem, BatchOutcome, MessageOutcome, Stop};
+use super::outcome::{BadItem, BatchOutcome, MessageOutcome, Stop};
 use super::packet::Packet;
 use super::progress::{Progress, Summary};
-use crate::Message;
+use crate::types::Message;
 
 /// Bad items that are kept until they are told.
 const BAD_ITEMS: usize = 1000;
 
-/// A run of messages through a [`Client`](crate::Client): a stream of what became of each batch.
-/// Made by [`Bulk::send`](super::Bulk::send).
+/// A run of messages through a [`Client`](crate::Client): a stream of outcomes, batch by batch. Made
+/// by [`Bulk::send`](super::Bulk::send).
 ///
-/// Ask for [`next`](Self::next) until it gives `None`; then every message that was taken has its
-/// fate. What is asked for is all that is taken: while nobody asks, batches that are on their way
-/// go on, and no more are taken.
+/// Call [`next`](Self::next) until it returns `None`; then every message taken from the input has its
+/// outcome. The run is pull-driven: it reads input only while you poll it. Batches in flight finish
+/// either way.
 ///
 /// # Dropping it
-/// A run that is dropped takes nothing more. Requests that are on their way go on to their end, or
-/// to that of their runtime; what became of them is counted by [`Progress`], and told to nobody.
+/// A run that is dropped takes nothing more. Batches in flight finish, unless their runtime shuts
+/// down; [`Progress`] counts their outcomes, and nobody sees them.
 #[must_use = "nothing is taken or sent until it is asked for with `next` or `finish`"]
 pub struct Run<'a> {
     pub(super) courier: Arc<Courier>,
@@ -78,7 +78,7 @@ impl Input<'_> {
 }
 
 impl Run<'_> {
-    /// What became of the next batch; `None` once every message that was taken has its fate.
+    /// The outcome of the next batch; `None` once every message that was taken has its outcome.
     ///
     /// Batches come as they are settled, not in the order of the input. A call that is dropped
     /// before it is ready loses nothing.
@@ -89,7 +89,7 @@ impl Run<'_> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
-    /// Runs to the end and tells the sums alone: fates of single messages are let go.
+    /// Runs to the end and returns the sums alone.
     ///
     /// # Panics
     /// As [`next`](Self::next).
@@ -98,13 +98,13 @@ impl Run<'_> {
         self.summary()
     }
 
-    /// Takes nothing more. Requests that are on their way go on to their end, what waits is not
-    /// sent; [`next`](Self::next) tells the fates of both.
+    /// Takes nothing more. Batches in flight finish, and messages that wait are not sent.
+    /// [`next`](Self::next) still returns the outcomes of both.
     pub fn cancel(&self) {
         self.courier.stop.cancel();
     }
 
-    /// How far the run is, to be asked from elsewhere.
+    /// The progress of the run, for another task to read.
     pub fn progress(&self) -> Progress {
         self.courier.progress.clone()
     }
@@ -191,7 +191,7 @@ impl Run<'_> {
         self.position += 1;
         match item {
             Ok(mut message) => {
-                let id = || smol_str::format_smolstr!("{}-{position}", self.id);
+                let id = || smol_str::format_smolstr!("{}-{position}", self.id).into();
                 message.client_message_id.get_or_insert_with(id);
                 self.filling.push(position, message);
             }
@@ -243,11 +243,16 @@ impl Run<'_> {
 
     /// What became of a packet; `None` where all its messages go on in halves.
     fn tell(&mut self, packet: Arc<Packet>, delivery: Delivery) -> Option<BatchOutcome> {
-        let mut messages = Vec::with_capacity(delivery.fates.len());
+        let mut messages = Vec::with_capacity(delivery.outcomes.len());
         let mut open = Vec::new();
-        for ((position, message), fate) in Packet::into_messages(packet).zip(delivery.fates) {
-            match fate {
-                Some(fate) => messages.push(MessageOutcome { position, message, fate }),
+        let mut invalid = delivery.invalid;
+        let all = Packet::into_messages(packet).zip(delivery.outcomes).enumerate();
+        for (place, ((position, message), outcome)) in all {
+            match outcome {
+                Some(outcome) => {
+                    let invalid = invalid.remove(&place);
+                    messages.push(MessageOutcome { position, message, outcome, invalid });
+                }
                 None => open.push((position, message)),
             }
         }

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use http::HeaderValue;
 
 use super::AcceptedMessage;
-use crate::{MessageState, StatusDetail};
+use crate::types::{MessageState, StatusDetail};
 use clock::Clock;
 pub(super) use outbox::{Move, Outbox};
 pub use record::{NotPosted, PostedReceipt, ReceiptFate, ReceiptTry, TryOutcome};
@@ -146,9 +146,8 @@ impl Receipts {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use lon_batch::MessageState;
     /// use lon_batch::mock::{Receipts, Step};
-    /// use lon_batch::receipt::ReceiptErrorCode;
+    /// use lon_batch::types::{MessageState, ReceiptErrorCode};
     ///
     /// let second = Duration::from_secs(1);
     /// let receipts = Receipts::new().plan(move |message| {

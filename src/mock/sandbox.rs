@@ -21,13 +21,14 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use url::Url;
 
 use super::receipts::{Move, Outbox, PostedReceipt, Receipts};
-use crate::check::is_http_url;
-use crate::{
-    Client, ClientBuilder, ErrorCode, MAX_CLIENT_BATCH_ID_CHARS, MAX_CLIENT_MESSAGE_ID_CHARS,
-    MAX_MESSAGES_PER_BATCH, MAX_SMS_SOURCE_CHARS, Message, MessageState, OpaqueId, Recipient,
-    RecipientError, SmolStr,
+use crate::client::{Client, ClientBuilder};
+use crate::phone::{Recipient, RecipientError};
+use crate::types::{
+    ClientId, ErrorCode, MAX_CLIENT_BATCH_ID_CHARS, MAX_CLIENT_MESSAGE_ID_CHARS,
+    MAX_MESSAGES_PER_BATCH, MAX_SMS_SOURCE_CHARS, Message, MessageState, Text,
 };
 
 /// An embedded server that keeps the documented contract of the API, on loopback, over HTTP.
@@ -62,7 +63,7 @@ use crate::{
 /// # A test to copy
 /// ```
 /// use lon_batch::mock::{Answer, Sandbox};
-/// use lon_batch::{Batch, Content, Message, Msisdn};
+/// use lon_batch::{Batch, Content, Message, Msisdn, OutcomeKind};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -74,7 +75,7 @@ use crate::{
 /// // The platform takes the batch, and the answer is lost.
 /// sandbox.answer_next([Answer::AcceptAndHangUp]);
 /// let error = client.send(&batch).await.unwrap_err();
-/// assert!(error.may_have_been_sent());
+/// assert_eq!(error.outcome(), OutcomeKind::Unknown);
 /// assert_eq!(sandbox.accepted()[0].message.client_message_id.as_deref(), Some("abc-123"));
 ///
 /// // The next request is answered by the contract.
@@ -94,7 +95,8 @@ use crate::{
 /// ```
 /// use std::time::Duration;
 /// use lon_batch::mock::{ReceiptFate, Receipts, Sandbox};
-/// use lon_batch::{Batch, Content, Message, MessageState, Msisdn};
+/// use lon_batch::types::MessageState;
+/// use lon_batch::{Batch, Content, Message, Msisdn};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -135,11 +137,11 @@ pub struct Sandbox {
 #[non_exhaustive]
 pub struct AcceptedMessage {
     /// The id that the sandbox gave to it.
-    pub umid: OpaqueId,
+    pub umid: Text,
     /// The id that the sandbox gave to its batch.
-    pub batch_id: OpaqueId,
+    pub batch_id: Text,
     /// The clientBatchId of its batch.
-    pub client_batch_id: Option<SmolStr>,
+    pub client_batch_id: Option<ClientId>,
     /// The message.
     pub message: Message,
 }
@@ -654,6 +656,11 @@ impl Failure {
     }
 }
 
+fn is_http_url(text: &str) -> bool {
+    let url = Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+    url && text.contains("://")
+}
+
 fn json_response(status: StatusCode, body: &Value) -> Response<Body> {
     let mut response = Response::new(Body::whole(Bytes::from(body.to_string())));
     *response.status_mut() = status;
@@ -713,7 +720,7 @@ impl State {
             return Err(bad_request(ErrorCode::ClientBatchIdTooLong));
         }
         let judged: Vec<_> = messages.iter().map(|message| self.judge_message(message)).collect();
-        let accepted = judged.iter().filter(|verdict| verdict.is_ok()).count();
+        let accepted = judged.iter().filter(|result| result.is_ok()).count();
         let rejected = judged.len() - accepted;
         let (batch_id, results) = self.record_batch(batch_reference, messages, judged);
         let listed = batch.get("includeMessagesInResponse") == Some(&Value::Bool(true));
@@ -778,21 +785,21 @@ impl State {
         client_batch_id: Option<&str>,
         messages: &[Value],
         judged: Vec<Result<Message, Rejection>>,
-    ) -> (OpaqueId, Vec<Value>) {
-        let client_batch_id = client_batch_id.map(SmolStr::from);
+    ) -> (Text, Vec<Value>) {
+        let client_batch_id = client_batch_id.map(ClientId::from);
         let accepted_at = self.outbox.clock.now();
         let now = self.outbox.clock.timestamp(accepted_at);
         let mut with_receipts = Vec::new();
         let mut record = self.record();
         let batch_id = record.next_id();
         let mut results = Vec::with_capacity(messages.len());
-        for (sent, verdict) in messages.iter().zip(judged) {
+        for (sent, judged) in messages.iter().zip(judged) {
             let umid = record.next_id();
             let mut result = json!({ "umid": umid, "user": sent.get("user") });
             if let Some(id) = sent.get("clientMessageId") {
                 result["clientMessageId"] = id.clone();
             }
-            result["status"] = match verdict {
+            result["status"] = match judged {
                 Ok(message) => {
                     let message = AcceptedMessage {
                         umid,
@@ -826,7 +833,7 @@ impl State {
 
 impl Record {
     /// Made as the platform's are: in the shape of a UUID, of a version that there is not.
-    fn next_id(&mut self) -> OpaqueId {
+    fn next_id(&mut self) -> Text {
         self.ids += 1;
         format!("{:08x}-3e2d-ea11-815d-020897df5459", self.ids).into()
     }

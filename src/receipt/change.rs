@@ -7,13 +7,13 @@ use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Channel, DeliveryReceipt, ReceiptErrorCode, Stage};
-use crate::{ErrorCode, MessageResult, MessageState, ReceivedText, StatusDetail, Timestamp};
+use crate::types::{ErrorCode, MessageResult, MessageState, StatusDetail, Text, Timestamp};
 
 /// One thing that the platform told of a message, in the answer to its batch or in a receipt.
 ///
 /// The same state, detail and timestamp of one message, in receipts of one channel, are one change,
-/// however often and in which way they are told. What the answer to a batch said in a run of many
-/// ([`Fate`](crate::bulk::Fate)) has no timestamp.
+/// however often and in which way they are told. What comes from an [`Outcome`](crate::Outcome) has
+/// no timestamp.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Change {
@@ -35,7 +35,7 @@ pub struct Change {
     /// The same in words, the platform's or else this crate's for the code. The platform's may
     /// have a phone number in them; `Debug` masks it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<ReceivedText>,
+    pub reason: Option<Text>,
 }
 
 /// Why a message was not sent or not delivered: one of two lists, in which the same number means
@@ -74,10 +74,12 @@ impl Change {
     /// What an answer to a batch tells of a message; nothing where it has no state.
     pub(super) fn of_result(result: &MessageResult) -> Option<Self> {
         let status = result.status.as_ref()?;
+        let code = result.error_code();
+        let reason = reason(status.error_message.as_ref(), code.and_then(ErrorCode::reason));
         Some(Self {
             detail: status.detail.clone(),
             timestamp: status.timestamp.as_ref().map(in_utc),
-            ..Self::to(status.state.clone()?, result.error_code(), result.reason())
+            ..Self::to(status.state.clone()?, code, reason)
         })
     }
 
@@ -87,7 +89,7 @@ impl Change {
             state: receipt.state().clone(),
             detail: receipt.detail().cloned(),
             timestamp: receipt.timestamp().map(in_utc),
-            channel: receipt.payload.channel.clone().filter(|_| !receipt.is_lon()),
+            channel: receipt.channel().cloned().filter(|_| !receipt.is_lon()),
             code: receipt.error_code().map(Code::Receipt),
             reason: receipt.reason().map(Into::into),
         }
@@ -127,9 +129,18 @@ impl Change {
         }
     }
 
-    fn cause(&self) -> (Option<(u8, i64)>, Option<&ReceivedText>) {
+    fn cause(&self) -> (Option<(u8, i64)>, Option<&Text>) {
         (self.code.map(Code::rank), self.reason.as_ref())
     }
+}
+
+/// Why something failed: in the platform's words, or else in this crate's for the code.
+pub(super) fn reason<'a>(
+    words: Option<&'a Text>,
+    of_code: Option<&'static str>,
+) -> Option<&'a str> {
+    let words = words.map(Text::as_str);
+    words.filter(|text| !text.trim().is_empty()).or(of_code)
 }
 
 /// The same moment is one text, however it was written.

@@ -1,29 +1,27 @@
 //! From the bytes that the platform posts to an event.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http::StatusCode;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
-use super::{Channel, DeliveryReceipt, EventType, Namespace, ReceiptErrorCode, Stage};
-use crate::check::Checker;
-use crate::generated::tables::DELIVERY_RECEIPT;
-use crate::mask::Masked;
-use crate::problem::{Problem, Rule};
-use crate::received::reason;
-use crate::shape::{Lenient, type_of};
-use crate::{MessageState, OpaqueId, ReceivedText, StatusDetail, Timestamp};
+use super::change::reason;
+use super::{
+    Channel, DeliveryReceipt, EventType, Namespace, ReceiptErrorCode, ReceiptStatus, Stage,
+};
+use crate::json::{type_of, without_byte_order_mark};
+use crate::redact::Masked;
+use crate::response::lenient;
+use crate::types::{MessageState, StatusDetail, Text, Timestamp};
 
 /// Bytes of an event that are read. A receipt has some 600.
 pub const MAX_EVENT_BYTES: usize = 256 * 1024;
 
 /// Bytes that are kept of what cannot be read.
 const KEPT: usize = 64 * 1024;
-
-/// That of UTF-8.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Characters of an event in a log.
 const LINE: usize = 400;
@@ -111,11 +109,24 @@ pub enum EventProblem {
         /// What it is.
         found: &'static str,
     },
-    /// It is a receipt that lacks what no receipt can do without, or has it in another type: the
-    /// umid, the status or its state. The place is that in the JSON, as `payload.umid`.
-    #[error("a delivery receipt without what it needs: {0}")]
-    Receipt(Problem),
+    /// It is a receipt without its umid or its state, or with one of another type.
+    #[error("a delivery receipt without what it needs: {field} is {found}")]
+    Receipt {
+        /// The path in the JSON, such as `payload.umid`.
+        field: &'static str,
+        /// What is there: `missing`, also for `null` and an empty text, or the type, such as
+        /// `a list`.
+        found: &'static str,
+    },
 }
+
+/// What no receipt can do without, and whether it is an object; anything else is a text.
+const NEEDED: [(&str, bool); 4] = [
+    ("payload", true),
+    ("payload.umid", false),
+    ("payload.status", true),
+    ("payload.status.state", false),
+];
 
 impl Event {
     /// Reads what the platform posted: the body of the request, whole.
@@ -138,23 +149,26 @@ impl Event {
         if body.len() > MAX_EVENT_BYTES {
             return Err(EventProblem::TooLarge { found: body.len(), max: MAX_EVENT_BYTES });
         }
-        // RFC 8259 lets a reader pass over a mark of the encoding.
-        let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+        let body = without_byte_order_mark(body);
         // Most of what comes is a receipt with nothing odd in it. One has no lists, which a derived
         // reader would take for objects.
         if memchr::memchr(b'[', body).is_none()
             && let Ok(receipt) = serde_json::from_slice::<DeliveryReceipt>(body)
-            && receipt.is_told_whole()
+            && receipt.is_whole()
+            && receipt
+                .event_type
+                .as_ref()
+                .is_none_or(|it| *it == EventType::OutboundMessageStatusChanged)
         {
             return Ok(Self::of_receipt(receipt));
         }
-        let mut value = read_json(body)?;
+        let value = read_json(body)?;
         if !value.is_object() {
             let found = type_of(&value);
             return Err(EventProblem::NotAnObject { found });
         }
         if is_receipt(&value) {
-            return read_receipt(&mut value).map_err(EventProblem::Receipt);
+            return read_receipt(value);
         }
         let event = OtherEvent {
             namespace: text(&value, "namespace").map(Into::into),
@@ -182,7 +196,14 @@ impl Event {
 /// rest.
 fn read_json(body: &[u8]) -> Result<Value, EventProblem> {
     let json = String::from_utf8_lossy(body);
-    let read = |json: &str| serde_json::from_str::<Lenient>(json).map(|it| it.0);
+    // `Value` takes some names of members for marks of its own.
+    let read = |json: &str| {
+        if json.trim_start().starts_with('{') {
+            serde_json::from_str::<Map<String, Value>>(json).map(Value::Object)
+        } else {
+            serde_json::from_str::<Value>(json)
+        }
+    };
     read(&json).or_else(|error| {
         let (line, column) = (error.line(), error.column());
         // JSON itself knows no depth and no largest number.
@@ -248,64 +269,73 @@ fn is_old_format(value: &Value) -> bool {
     has("umid") && has("status") && !has("payload") && !has("namespace")
 }
 
-fn read_receipt(value: &mut Value) -> Result<Event, Problem> {
-    // What told nothing is not kept: written as a text it would tell another event.
-    if text(value, "eventType").is_none()
-        && let Some(members) = value.as_object_mut()
-    {
-        members.remove("eventType");
+fn read_receipt(mut value: Value) -> Result<Event, EventProblem> {
+    for (field, is_object) in NEEDED {
+        let found = match value.pointer(&format!("/{}", field.replace('.', "/"))) {
+            None | Some(Value::Null) => "missing",
+            Some(Value::Object(_)) if is_object => continue,
+            // An empty umid would be that of every message without one.
+            Some(Value::String(text)) if !is_object && text.is_empty() => "missing",
+            Some(Value::String(_) | Value::Number(_) | Value::Bool(_)) if !is_object => continue,
+            Some(other) => type_of(other),
+        };
+        return Err(EventProblem::Receipt { field, found });
     }
-    let mut checker = Checker::default();
-    let is_whole = DELIVERY_RECEIPT.prune(value, &mut checker);
-    // An empty umid would be that of every message without one.
-    for place in ["payload.umid", "payload.status.state"] {
-        let pointer = format!("/{}", place.replace('.', "/"));
-        if value.pointer(&pointer).and_then(Value::as_str) == Some("") {
-            return Err(Problem::new(place, Rule::Missing));
-        }
+    // Written as a text, a type that says nothing would make another event of it.
+    if text(&value, "eventType").is_none() {
+        value["eventType"].take();
     }
-    if is_whole && let Ok(receipt) = serde_json::from_value(value.take()) {
-        return Ok(Event::of_receipt(receipt));
-    }
-    let mut problems = checker.into_problems().into_iter();
-    let unnamed = || Problem::new("payload", Rule::Missing);
-    Err(problems.next().unwrap_or_else(unnamed))
+    let members = value.as_object_mut().map(std::mem::take).unwrap_or_default();
+    let receipt = lenient::members(members).filter(DeliveryReceipt::is_whole);
+    let unread = EventProblem::Receipt { field: "payload", found: "missing" };
+    receipt.map(Event::of_receipt).ok_or(unread)
 }
 
 impl DeliveryReceipt {
+    fn status(&self) -> Option<&ReceiptStatus> {
+        self.payload.as_ref()?.status.as_ref()
+    }
+
+    /// Whether it has what a receipt needs.
+    fn is_whole(&self) -> bool {
+        let state = self.status().and_then(|status| status.state.as_ref());
+        !self.umid().is_empty() && state.is_some_and(|state| !state.as_str().is_empty())
+    }
+
+    /// The channel of the message.
+    pub fn channel(&self) -> Option<&Channel> {
+        self.payload.as_ref()?.channel.as_ref()
+    }
+
     /// Whether the message is a LON message, by its channel.
     pub fn is_lon(&self) -> bool {
-        self.payload.channel == Some(Channel::LineNotification)
+        self.channel() == Some(&Channel::LineNotification)
     }
 
-    /// Whether it says that it is a receipt, or nothing, and has what a receipt needs.
-    fn is_told_whole(&self) -> bool {
-        let event_type = self.event_type.as_ref();
-        event_type.is_none_or(|it| *it == EventType::OutboundMessageStatusChanged)
-            && !self.umid().is_empty()
-            && !self.state().as_str().is_empty()
+    /// The id that the platform gave to the message. Empty if it is missing, which it never is in
+    /// what [`Event::from_json`] returns.
+    pub fn umid(&self) -> &Text {
+        static MISSING: LazyLock<Text> = LazyLock::new(Text::default);
+        self.payload.as_ref().and_then(|payload| payload.umid.as_ref()).unwrap_or(&MISSING)
     }
 
-    /// The id that the platform gave to the message.
-    pub fn umid(&self) -> &OpaqueId {
-        &self.payload.umid
-    }
-
-    /// The clientMessageId of the request; `None` where it is missing or empty.
+    /// The clientMessageId of the request; `None` if it is missing or empty.
     pub fn client_message_id(&self) -> Option<&str> {
-        let id = self.payload.client_message_id.as_ref()?.as_str();
+        let id = self.payload.as_ref()?.client_message_id.as_deref()?;
         (!id.is_empty()).then_some(id)
     }
 
-    /// The clientBatchId of the request; `None` where it is missing or empty.
+    /// The clientBatchId of the request; `None` if it is missing or empty.
     pub fn client_batch_id(&self) -> Option<&str> {
-        let id = self.payload.client_batch_id.as_ref()?.as_str();
+        let id = self.payload.as_ref()?.client_batch_id.as_deref()?;
         (!id.is_empty()).then_some(id)
     }
 
-    /// The state of the message.
+    /// The state of the message. [`MessageState::Unknown`] if it is missing, which it never is in
+    /// what [`Event::from_json`] returns.
     pub fn state(&self) -> &MessageState {
-        &self.payload.status.state
+        let state = self.status().and_then(|status| status.state.as_ref());
+        state.unwrap_or(&MessageState::Unknown)
     }
 
     /// How far the message has come, by its state.
@@ -315,25 +345,25 @@ impl DeliveryReceipt {
 
     /// What the state says more precisely.
     pub fn detail(&self) -> Option<&StatusDetail> {
-        self.payload.status.detail.as_ref()
+        self.status()?.detail.as_ref()
     }
 
     /// When the state was observed, by the platform's clock.
     pub fn timestamp(&self) -> Option<&Timestamp> {
-        self.payload.status.timestamp.as_ref()
+        self.status()?.timestamp.as_ref()
     }
 
     /// Why the message was not delivered; 0 stands for none.
     pub fn error_code(&self) -> Option<ReceiptErrorCode> {
-        let code = self.payload.status.error_code?;
+        let code = self.status()?.error_code?;
         (code != ReceiptErrorCode::NoError).then_some(code)
     }
 
     /// Why the message was not delivered, in the platform's words or else in this crate's words
     /// for the code. The platform's may have a phone number in them.
     pub fn reason(&self) -> Option<&str> {
-        let told = self.payload.status.error_message.as_ref();
-        reason(told, self.error_code().and_then(ReceiptErrorCode::reason))
+        let words = self.status()?.error_message.as_ref();
+        reason(words, self.error_code().and_then(ReceiptErrorCode::reason))
     }
 }
 
@@ -341,7 +371,7 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line = match self {
             Self::Receipt(lon) => format!("delivery receipt: {}", summary(lon)),
-            Self::OtherChannel(other) => match &other.payload.channel {
+            Self::OtherChannel(other) => match other.channel() {
                 Some(channel) => {
                     format!("delivery receipt of channel {channel:?}: {}", summary(other))
                 }
@@ -369,11 +399,11 @@ impl fmt::Display for Event {
 
 /// What a receipt says, in a line.
 fn summary(receipt: &DeliveryReceipt) -> String {
-    let umid = receipt.umid().without_numbers();
-    let id = receipt.client_message_id().map(ReceivedText::from);
+    let umid = Masked(receipt.umid()).to_string();
+    let id = receipt.client_message_id();
     let id = id.map_or_else(String::new, |id| format!(" (clientMessageId {id:?})"));
-    let code = receipt.error_code().map(|code| code.to_string());
-    let code = code.map_or_else(String::new, |code| format!(", receipt code {}", Masked(&code)));
+    let code = receipt.error_code();
+    let code = code.map_or_else(String::new, |code| format!(", receipt code {code}"));
     // A line break in an id would begin another line of the log.
     let umid = umid.escape_debug();
     format!("{umid}{id} is {:?}{code}", receipt.state())
@@ -398,7 +428,7 @@ impl UnreadableEvent {
     /// The place of what is missing or of another type, as `payload.umid`, where it is a receipt.
     pub fn field(&self) -> Option<&str> {
         match &self.problem {
-            EventProblem::Receipt(problem) => Some(&problem.path),
+            EventProblem::Receipt { field, .. } => Some(field),
             _ => None,
         }
     }

@@ -18,8 +18,9 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::{Event, MAX_EVENT_BYTES, UnreadableEvent, Webhook};
-use crate::mask::Masked;
+use crate::redact::Masked;
 
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Future<T> = Pin<Box<dyn std::future::Future<Output = T> + Send>>;
 type Handler = dyn Fn(Posted) -> Future<Result<(), String>> + Send + Sync;
 
@@ -240,7 +241,7 @@ impl Receiver {
 impl Inner {
     async fn answer<B>(self: &Arc<Self>, request: Request<B>) -> StatusCode
     where
-        B: Body<Error: Into<crate::bulk::BoxError>>,
+        B: Body<Error: Into<BoxError>>,
     {
         let deadline = Instant::now() + self.answer_within;
         // The rest of the time is the function's.
@@ -357,7 +358,7 @@ fn authorization(headers: &HeaderMap) -> Option<&[u8]> {
 /// The body of a request, or how to answer without it.
 async fn whole<B>(body: B, by: Instant) -> Result<Bytes, StatusCode>
 where
-    B: Body<Error: Into<crate::bulk::BoxError>>,
+    B: Body<Error: Into<BoxError>>,
 {
     let whole = Limited::new(body, MAX_EVENT_BYTES).collect();
     match timeout_at(by, whole).await {
@@ -381,9 +382,9 @@ fn says_too_long(headers: &HeaderMap) -> bool {
     length.is_some_and(|length| length > MAX_EVENT_BYTES as u64)
 }
 
-impl<B> tower::Service<Request<B>> for Receiver
+impl<B> tower_service::Service<Request<B>> for Receiver
 where
-    B: Body<Data: Send, Error: Into<crate::bulk::BoxError>> + Send + 'static,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::MessageState;
+use crate::types::MessageState;
 
 /// How far a message has come, by the states that the platform tells of it.
 ///

@@ -6,7 +6,7 @@ use super::change::Changes;
 use super::namesakes::Namesakes;
 use super::row::{Row, Umid};
 use super::{Change, MessageTracker, Stage};
-use crate::{OpaqueId, ReceivedText};
+use crate::types::Text;
 
 /// A message and all that is known of it.
 #[derive(Clone, Copy)]
@@ -39,7 +39,7 @@ pub struct Counts {
 
 impl<'a> TrackedMessage<'a> {
     /// The id that the platform gave to it; `None` while it is not known.
-    pub fn umid(&self) -> Option<OpaqueId> {
+    pub fn umid(&self) -> Option<Text> {
         (self.row.umid != Umid::NotKnown).then(|| self.row.umid.to_string().into())
     }
 
@@ -167,10 +167,9 @@ impl fmt::Display for Counts {
 
 impl fmt::Debug for TrackedMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let id = self.client_message_id().map(ReceivedText::from);
         f.debug_struct("TrackedMessage")
             .field("umid", &self.umid())
-            .field("client_message_id", &id)
+            .field("client_message_id", &self.client_message_id())
             .field("stage", &self.stage())
             .finish_non_exhaustive()
     }

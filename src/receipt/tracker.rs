@@ -9,10 +9,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::namesakes::Namesakes;
 use super::row::{Row, Umid};
 use super::{Change, Counts, DeliveryReceipt, Stage, TrackedMessage};
-use crate::bulk::{Fate, MessageOutcome, UnknownReason};
-use crate::{
-    Batch, BatchResponse, Error, ErrorCode, MessageResult, MessageState, ReceivedText, Verdict,
-};
+use crate::error::Error;
+use crate::outcome::{Outcome, OutcomeKind};
+use crate::request::Batch;
+use crate::types::{BatchResponse, Message, MessageState};
 
 /// What became of every message: fed with the answers to sends and with receipts, in any order and
 /// any number of times.
@@ -141,8 +141,8 @@ pub struct MessageTracker {
 /// Who tells something of a message.
 #[derive(Clone, Copy)]
 enum By {
-    /// The answer to its batch. One that is not known settles nothing.
-    Answer(Verdict),
+    /// The answer to its batch. An unknown outcome settles nothing.
+    Answer(OutcomeKind),
     Receipt {
         is_lon: bool,
     },
@@ -173,30 +173,29 @@ impl MessageTracker {
 
     /// Takes in what a send told of every message of a batch.
     ///
-    /// After an error that leaves open what became of the messages
-    /// ([`may_have_been_sent`](Error::may_have_been_sent)) they are [`unanswered`](Self::unanswered):
-    /// one without a clientMessageId cannot be followed. After an error that says that nothing was
-    /// sent, they are not followed.
+    /// After an error whose [`outcome`](Error::outcome) is unknown, the messages are
+    /// [`unanswered`](Self::unanswered): one without a clientMessageId cannot be followed. After an
+    /// error that says that nothing was sent, they are not followed.
     ///
     /// Under [`resend_ambiguous_and_risk_duplicates`](crate::RetryPolicy::resend_ambiguous_and_risk_duplicates)
-    /// the result is that of the last try, and one before may have been taken: call
+    /// the result is that of the last attempt, and one before may have been taken: call
     /// [`unanswered`](Self::unanswered) for every message of the batch, too.
     pub fn sent(&mut self, batch: &Batch, result: &Result<BatchResponse, Error>) {
         match result {
             Ok(response) => {
                 self.answered(response);
                 let report = response.report(batch);
-                let on_all = response.verdict_on_all(batch.len());
-                // An entry that settles nothing by itself is in what was answered.
-                let is_new = |it: &MessageResult| it.verdict() != Verdict::Unclear;
-                let unclear = report.with_verdict(Verdict::Unclear);
-                for outcome in unclear.filter(|it| it.result.is_none_or(is_new)) {
-                    let id = outcome.message.client_message_id.as_deref();
-                    let by = By::Answer(on_all.unwrap_or(Verdict::Unclear));
-                    self.note(None, id, by, on_all.and_then(of_verdict));
+                // `answered` took in the entries, which have more details than outcomes.
+                let has_entry = |outcome: &Outcome| {
+                    response.messages.is_some()
+                        && (outcome.kind != OutcomeKind::Unknown || outcome.umid.is_some())
+                };
+                for (message, outcome) in report.iter().filter(|(_, it)| !has_entry(it)) {
+                    let id = message.client_message_id.as_deref();
+                    self.note(None, id, By::Answer(outcome.kind), of_kind(outcome.kind));
                 }
             }
-            Err(error) if error.may_have_been_sent() => {
+            Err(error) if error.outcome() == OutcomeKind::Unknown => {
                 let ids = batch.messages().iter();
                 for id in ids.filter_map(|message| message.client_message_id.as_deref()) {
                     self.unanswered(id);
@@ -213,56 +212,50 @@ impl MessageTracker {
     /// Do not call it for a batch whose answer is fed too (but see [`sent`](Self::sent)), or that was
     /// not sent: there would seem to be another send of what was rejected or did not arrive.
     pub fn unanswered(&mut self, client_message_id: &str) {
-        let by = By::Answer(Verdict::Unclear);
+        let by = By::Answer(OutcomeKind::Unknown);
         self.note(None, Some(client_message_id), by, None);
     }
 
     /// Takes in the answer to a batch: what it tells of each message that it lists. An entry that
-    /// settles nothing ([`Verdict::Unclear`]) brings no message further.
+    /// settles nothing ([`OutcomeKind::Unknown`]) brings no message further.
     pub fn answered(&mut self, response: &BatchResponse) {
         for result in response.results() {
             let umid = result.umid.as_deref();
             let id = result.client_message_id.as_deref();
-            let verdict = result.verdict();
+            let kind = result.outcome();
             // An accepted state beside the code of an error tells neither.
             let change = Change::of_result(result)
-                .filter(|it| verdict != Verdict::Unclear || it.stage() == Stage::Unknown);
-            self.note(umid, id, By::Answer(verdict), change);
+                .filter(|it| kind != OutcomeKind::Unknown || it.stage() == Stage::Unknown);
+            self.note(umid, id, By::Answer(kind), change);
         }
     }
 
-    /// Takes in the fate of a message in a run of many. What was refused or not sent is not
-    /// followed. Under a policy that resends what may have been taken see [`sent`](Self::sent).
-    pub fn outcome(&mut self, outcome: &MessageOutcome) {
-        let id = outcome.message.client_message_id.as_deref();
-        match &outcome.fate {
-            Fate::Accepted { umid } => {
-                let change = of_verdict(Verdict::Accepted);
-                self.note(umid.as_deref(), id, By::Answer(Verdict::Accepted), change);
+    /// Takes in the outcome of a message: of a run, of
+    /// [`send_message`](crate::Client::send_message), or one that was stored. A message that was not
+    /// sent is not followed.
+    ///
+    /// An unknown outcome with a umid may stand for two sends: an attempt without a response, and a
+    /// retry that has the umid. So if a receipt says that the umid was rejected or undelivered,
+    /// another message stays [`Stage::Unknown`].
+    pub fn outcome(&mut self, message: &Message, outcome: &Outcome) {
+        let umid = outcome.umid.as_deref().filter(|umid| !umid.is_empty());
+        let id = message.client_message_id.as_deref();
+        let by = By::Answer(outcome.kind);
+        match outcome.kind {
+            OutcomeKind::Accepted => _ = self.note(umid, id, by, of_kind(outcome.kind)),
+            OutcomeKind::Rejected => {
+                let reason = outcome.reason.as_deref();
+                let change = Change::to(MessageState::Rejected, outcome.code, reason);
+                self.note(umid, id, by, Some(change));
             }
-            Fate::Rejected { code, reason, umid } => {
-                self.rejected(umid.as_deref(), id, *code, reason.as_ref());
-            }
-            Fate::Unknown(why) => {
-                self.note(None, id, By::Answer(Verdict::Unclear), None);
-                if let UnknownReason::RejectedWhenSentAgain { code, reason, umid } = why {
-                    self.rejected(umid.as_deref(), id, *code, reason.as_ref());
+            OutcomeKind::Unknown => {
+                self.note(None, id, by, None);
+                if umid.is_some() {
+                    self.note(umid, id, by, None);
                 }
             }
-            Fate::Refused(_) | Fate::NotSent(_) => {}
+            OutcomeKind::NotSent => {}
         }
-    }
-
-    fn rejected(
-        &mut self,
-        umid: Option<&str>,
-        id: Option<&str>,
-        code: Option<ErrorCode>,
-        reason: Option<&ReceivedText>,
-    ) {
-        let reason = reason.map(ReceivedText::as_str);
-        let change = Change::to(MessageState::Rejected, code, reason);
-        self.note(umid, id, By::Answer(Verdict::Rejected), Some(change));
     }
 
     /// Takes in a receipt, and tells what it changed.
@@ -345,10 +338,10 @@ impl MessageTracker {
         };
         let has_umid = row.umid != Umid::NotKnown;
         match by {
-            By::Answer(verdict) => {
+            By::Answer(kind) => {
                 row.is_lon = true;
                 row.is_answered |= has_umid;
-                row.may_be_taken |= !has_umid && verdict != Verdict::Rejected;
+                row.may_be_taken |= !has_umid && kind != OutcomeKind::Rejected;
             }
             By::Receipt { is_lon } => row.is_lon |= is_lon,
         }
@@ -460,12 +453,12 @@ impl MessageTracker {
     }
 }
 
-/// What a verdict says that comes without a state.
-fn of_verdict(verdict: Verdict) -> Option<Change> {
-    let state = match verdict {
-        Verdict::Accepted => MessageState::Accepted,
-        Verdict::Rejected => MessageState::Rejected,
-        Verdict::Unclear => return None,
+/// What an outcome says that comes without a state.
+fn of_kind(kind: OutcomeKind) -> Option<Change> {
+    let state = match kind {
+        OutcomeKind::Accepted => MessageState::Accepted,
+        OutcomeKind::Rejected => MessageState::Rejected,
+        OutcomeKind::NotSent | OutcomeKind::Unknown => return None,
     };
     Some(Change::to(state, None, None))
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::Step;
-use crate::receipt::ReceiptErrorCode;
-use crate::{MessageState, OpaqueId, StatusDetail};
+use crate::types::{MessageState, ReceiptErrorCode, StatusDetail, Text};
 
 /// Why messages are undelivered.
 const CODES: [ReceiptErrorCode; 5] = [
@@ -24,7 +23,7 @@ impl Step {
     /// Of ten messages one is rejected and two are undelivered, with a code; the others are
     /// delivered, within 35 s. Of three receipts one comes up to 60 s late, and of four one comes
     /// twice or three times, the last of them up to 60 s later.
-    pub fn at_random(seed: u64, umid: &OpaqueId) -> Vec<Self> {
+    pub fn at_random(seed: u64, umid: &Text) -> Vec<Self> {
         let mut random = Rng::with_seed(fold(seed, umid.as_str()));
         let mut steps = Vec::new();
         for step in outcome(&mut random) {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-use crate::Timestamp;
+use crate::types::Timestamp;
 
 /// Tells how long the sandbox has been running, in its own time.
 pub struct Clock {

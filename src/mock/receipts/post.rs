@@ -15,7 +15,8 @@ use tokio::time::timeout;
 use url::{Host, Position, Url};
 
 use super::{NotPosted, Receipts, TryOutcome};
-use crate::bulk::BoxError;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Bytes that are read of the body of an answer.
 const ANSWER_LIMIT: usize = 64 * 1024;

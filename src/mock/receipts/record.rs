@@ -4,17 +4,16 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::receipt::ReceiptErrorCode;
-use crate::{MessageState, OpaqueId, SmolStr, StatusDetail, Timestamp};
+use crate::types::{ClientId, MessageState, ReceiptErrorCode, StatusDetail, Text, Timestamp};
 
 /// A receipt that the sandbox planned, and what became of it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PostedReceipt {
     /// The id that the sandbox gave to the message.
-    pub umid: OpaqueId,
+    pub umid: Text,
     /// The clientMessageId of the message.
-    pub client_message_id: Option<SmolStr>,
+    pub client_message_id: Option<ClientId>,
     /// The state that the message came to.
     pub state: MessageState,
     /// What the state says more precisely.

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::receipt::ReceiptErrorCode;
-use crate::{MessageState, StatusDetail};
+use crate::types::{MessageState, ReceiptErrorCode, StatusDetail};
 
 /// A state that a message comes to, and how the receipt of it is posted.
 ///

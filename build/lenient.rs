@@ -1,0 +1,101 @@
+//! The contract as the generator gets it: strict in what is sent, lenient in what is received.
+
+use serde_json::{Map, Value, json};
+
+use crate::check::{open_enums, response_side};
+use crate::spec::{Spec, target};
+
+/// Formats and their handwritten text types. Each string of the contract gets one of them.
+pub const TEXTS: [(&str, &str); 3] = [
+    ("text", "crate::types::Text"),
+    ("client-id", "crate::types::ClientId"),
+    ("timestamp", "crate::types::Timestamp"),
+];
+
+/// Members that carry the caller's own ids, which appear unmasked wherever they come back.
+const CLIENT_IDS: [&str; 2] = ["clientBatchId", "clientMessageId"];
+
+/// Makes everything that the platform sends optional, nullable, open and free of limits: once a
+/// batch is accepted, no detail of its response may turn it into an error.
+///
+/// Enums become handwritten open types, and lists a type that is bounded in memory.
+pub fn lenient(spec: &Spec) -> Value {
+    let mut api = spec.value.clone();
+    let schemas = &mut api["components"]["schemas"];
+    for name in response_side(spec) {
+        let schema = &mut schemas[&name];
+        let Some(object) = schema.as_object_mut() else {
+            continue;
+        };
+        object
+            .retain(|keyword, _| !matches!(keyword.as_str(), "required" | "additionalProperties"));
+        for (member, value) in object.get_mut("properties").into_iter().flat_map(members_mut) {
+            *value = lenient_member(member, value);
+        }
+    }
+    let received = response_side(spec);
+    for (name, schema) in members_mut(schemas) {
+        if !received.contains(name) {
+            for (member, value) in schema.get_mut("properties").into_iter().flat_map(members_mut) {
+                if is_text(value) {
+                    *value = text(member, value, false);
+                }
+            }
+        }
+    }
+    for name in open_enums(spec) {
+        // Its type is generated apart (`build/tables.rs`).
+        schemas[name] = json!({ "type": "object" });
+    }
+    api
+}
+
+fn lenient_member(name: &str, schema: &Value) -> Value {
+    let mut member = match schema["type"].as_str() {
+        _ if is_text(schema) => text(name, schema, true),
+        Some("array") => {
+            let items = target(&schema["items"]).unwrap_or_default();
+            return json!({ "$ref": format!("#/components/schemas/{}", list_name(items)) });
+        }
+        Some(kind) => json!({ "type": kind, "description": schema["description"] }),
+        None => return schema.clone(),
+    };
+    if schema["type"] == "integer" {
+        member["format"] = json!("int64");
+    }
+    member["nullable"] = json!(true);
+    member
+}
+
+fn text(name: &str, schema: &Value, received: bool) -> Value {
+    let format = match schema["format"].as_str() {
+        _ if CLIENT_IDS.contains(&name) => "client-id",
+        Some("date-time") if received => "timestamp",
+        _ => "text",
+    };
+    json!({ "type": "string", "format": format, "description": schema["description"] })
+}
+
+fn is_text(schema: &Value) -> bool {
+    schema["type"] == "string" && schema.get("enum").is_none()
+}
+
+/// The name of the type for a list of these that the platform sends.
+pub fn list_name(items: &str) -> String {
+    format!("{items}List")
+}
+
+/// The items of every list that the platform sends.
+pub fn lists(spec: &Spec) -> Vec<String> {
+    let names = response_side(spec).into_iter();
+    let members = names.flat_map(|name| match &spec.schema(&name)["properties"] {
+        Value::Object(members) => members.values().collect(),
+        _ => Vec::new(),
+    });
+    let items = members.filter_map(|member| target(member.get("items")?).map(str::to_owned));
+    items.collect()
+}
+
+fn members_mut(node: &mut Value) -> impl Iterator<Item = (&String, &mut Value)> {
+    node.as_object_mut().into_iter().flat_map(Map::iter_mut)
+}

@@ -1,0 +1,12 @@
+//! Messages, and batches that are known to be valid.
+
+mod batch;
+mod hints;
+mod message;
+mod read;
+mod shared;
+pub(crate) mod validate;
+
+pub use batch::{Batch, BatchBuilder};
+pub use hints::{Hint, HintKind};
+pub use shared::{MessageContent, SharedContent};

@@ -1,0 +1,109 @@
+//! The content of a message: its own, or one that many messages share.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::types::Content;
+
+/// A content for any number of messages. Cloning it copies a pointer.
+///
+/// It is made `From` a [`Content`], serialised once at that moment, and copied into each body. To
+/// change it, clone the content, change the clone, and make a new handle of that.
+///
+/// The JSON is embedded by `serde_json`. Text formats other than JSON are not supported; binary
+/// formats serialise the content itself.
+#[derive(Clone, Deserialize)]
+#[serde(from = "Content")]
+pub struct SharedContent(Arc<Inner>);
+
+struct Inner {
+    content: Content,
+    json: Option<Box<RawValue>>,
+}
+
+impl SharedContent {
+    /// Where the content is in memory, the same for every clone of a handle.
+    pub(super) fn address(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+}
+
+impl From<Content> for SharedContent {
+    fn from(content: Content) -> Self {
+        let json = to_raw_value(&content).ok();
+        Self(Arc::new(Inner { content, json }))
+    }
+}
+
+impl Deref for SharedContent {
+    type Target = Content;
+
+    fn deref(&self) -> &Content {
+        &self.0.content
+    }
+}
+
+impl fmt::Debug for SharedContent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SharedContent").field(&**self).finish()
+    }
+}
+
+impl PartialEq for SharedContent {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Serialize for SharedContent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0.json {
+            Some(json) if serializer.is_human_readable() => json.serialize(serializer),
+            _ => (**self).serialize(serializer),
+        }
+    }
+}
+
+/// The content of one message. It reads as a [`Content`], and compares as one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged, from = "Content")]
+#[allow(clippy::large_enum_variant, reason = "most messages of a batch are of one variant")]
+pub enum MessageContent {
+    /// The content of this message alone.
+    Own(Content),
+    /// A content that other messages have too.
+    Shared(SharedContent),
+}
+
+impl From<Content> for MessageContent {
+    fn from(content: Content) -> Self {
+        Self::Own(content)
+    }
+}
+
+impl From<SharedContent> for MessageContent {
+    fn from(content: SharedContent) -> Self {
+        Self::Shared(content)
+    }
+}
+
+impl Deref for MessageContent {
+    type Target = Content;
+
+    fn deref(&self) -> &Content {
+        match self {
+            Self::Own(content) => content,
+            Self::Shared(content) => content,
+        }
+    }
+}
+
+impl PartialEq for MessageContent {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}

@@ -1,0 +1,109 @@
+//! The hooks of the generated client: they complete each request and read its response.
+
+pub(crate) mod retry;
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use progenitor_client::{ClientHooks, Error, OperationInfo};
+use reqwest::header::{AUTHORIZATION, HeaderValue, USER_AGENT};
+use reqwest::{Request, Response};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::generated::Client;
+use crate::redact;
+
+/// Bytes that are read of a response. 1,000 results take about 300 kB.
+const LIMIT: usize = 16 * 1024 * 1024;
+
+/// The key and the timeout that the generated client sends with each request.
+#[derive(Clone)]
+pub struct Transport {
+    api_key: SecretString,
+    authorization: HeaderValue,
+    pub(crate) timeout: Duration,
+}
+
+/// Marks a response that ends before its body does.
+#[derive(Clone, Copy)]
+pub(crate) struct WasCut;
+
+impl Transport {
+    /// `None` if the key cannot be part of a header.
+    pub(crate) fn new(api_key: SecretString, timeout: Duration) -> Option<Self> {
+        let key = api_key.expose_secret();
+        if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return None;
+        }
+        let mut authorization = HeaderValue::from_str(&format!("Bearer {key}")).ok()?;
+        authorization.set_sensitive(true);
+        Some(Self { api_key, authorization, timeout })
+    }
+
+    /// Reads a response up to a bound, without the API key if the server echoed it. A body that is
+    /// cut is kept as far as it came: with a status, the batch is no longer unanswered.
+    async fn read(&self, mut response: Response) -> Response {
+        let expected =
+            response.content_length().map_or(0, |it| usize::try_from(it).unwrap_or(LIMIT));
+        let mut body = BytesMut::with_capacity(expected.min(LIMIT));
+        let was_cut = loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if chunk.len() <= LIMIT - body.len() => {
+                    body.extend_from_slice(&chunk);
+                }
+                Ok(Some(chunk)) => {
+                    body.extend_from_slice(&chunk[..LIMIT - body.len()]);
+                    break true;
+                }
+                Ok(None) => break false,
+                Err(_) => break true,
+            }
+        };
+        let clean = redact::without_secret(&body, self.api_key.expose_secret());
+        let mut read = http::Response::new(clean.map_or_else(|| body.freeze(), Bytes::from));
+        *read.status_mut() = response.status();
+        *read.headers_mut() = std::mem::take(response.headers_mut());
+        if was_cut {
+            read.extensions_mut().insert(WasCut);
+        }
+        Response::from(read)
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+impl ClientHooks<Transport> for Client {
+    async fn pre<E>(&self, request: &mut Request, _: &OperationInfo) -> Result<(), Error<E>> {
+        let agent = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+        let headers = request.headers_mut();
+        // The generator sends the version of the contract in a header that the platform does not
+        // document. The platform has a code (2002) for a version that it does not support.
+        headers.remove("api-version");
+        headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+        headers.insert(AUTHORIZATION, self.inner.authorization.clone());
+        *request.timeout_mut() = Some(self.inner.timeout);
+        Ok(())
+    }
+
+    async fn exec(&self, request: Request, _: &OperationInfo) -> reqwest::Result<Response> {
+        let response = self.client.execute(request).await?;
+        Ok(self.inner.read(response).await)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Transport;
+    use std::time::Duration;
+
+    #[test]
+    fn the_authorization_header_is_sensitive() {
+        let transport = Transport::new("a-key".into(), Duration::from_secs(1)).unwrap();
+        assert_eq!(format!("{:?}", transport.authorization), "Sensitive");
+    }
+}

@@ -1,0 +1,312 @@
+//! When a batch is retried, and after how long: the one retry loop of the crate.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use tokio::time::Instant;
+
+use crate::error::Error;
+use crate::outcome::OutcomeKind;
+use crate::types::BatchResponse;
+
+/// When the client retries a batch by itself, and after how long.
+///
+/// It retries only if the attempt provably did nothing: no connection was made, or the platform
+/// answered 429. A batch that may have been sent is not retried, unless you ask for that with
+/// [`resend_ambiguous_and_risk_duplicates`](Self::resend_ambiguous_and_risk_duplicates).
+///
+/// | what happened | retried? | delay |
+/// |---|---|---|
+/// | no connection | yes | random, up to `base_delay`, doubled with each attempt, at most `max_delay` |
+/// | 429 without `Retry-After` | yes | the same |
+/// | 429 with `Retry-After`, in seconds or as a date | yes | that time, and up to such a random delay on top; if it exceeds what is left of `max_elapsed`, the error is returned at once |
+/// | timeout, connection lost, 5xx, 303, 408, 499 | only with `resend_ambiguous_and_risk_duplicates` | as after a 429 |
+/// | every other error | never | |
+///
+/// Each attempt is a [`tracing`] event with the fields `attempt`, `messages` (in the batch),
+/// `status` (of an error response), `outcome` and `delay_ms`, at level `WARN` if a retry follows,
+/// else at `DEBUG`. No phone number, text or key is among them.
+///
+/// ```
+/// use std::time::Duration;
+/// use lon_batch::{Client, RetryPolicy};
+///
+/// let client = Client::builder("my-subaccount", "my-api-key")
+///     .retry(RetryPolicy::default().max_attempts(3).max_elapsed(Duration::from_secs(20)))
+///     .build();
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct RetryPolicy {
+    max_attempts: u32,
+    max_elapsed: Duration,
+    base_delay: Duration,
+    max_delay: Duration,
+    resend_ambiguous: bool,
+}
+
+/// 5 attempts in 60 seconds, with delays that grow from up to 200 ms to up to 10 seconds.
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            max_attempts: 5,
+            max_elapsed: Duration::from_secs(60),
+            base_delay: Duration::from_millis(200),
+            max_delay: Duration::from_secs(10),
+            resend_ambiguous: false,
+        }
+    }
+}
+
+impl RetryPolicy {
+    /// Never retries.
+    pub fn never() -> Self {
+        Self::default().max_attempts(1)
+    }
+
+    /// For a run of many batches: 20 attempts for each in 10 minutes, with delays of up to 30
+    /// seconds.
+    pub fn patient() -> Self {
+        Self::default()
+            .max_attempts(20)
+            .max_elapsed(Duration::from_secs(600))
+            .max_delay(Duration::from_secs(30))
+    }
+
+    /// Sets the most attempts for a batch, the first included. Default: 5. 0 counts as 1.
+    #[must_use]
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        self.max_attempts = attempts;
+        self
+    }
+
+    /// Sets how long after the start of the first attempt another may start. Default: 60 seconds.
+    /// The timeout of the client bounds each attempt.
+    #[must_use]
+    pub fn max_elapsed(mut self, time: Duration) -> Self {
+        self.max_elapsed = time;
+        self
+    }
+
+    /// Sets the longest delay before the second attempt. Default: 200 ms. It doubles with each
+    /// further attempt; the delay is a random time between zero and that.
+    #[must_use]
+    pub fn base_delay(mut self, delay: Duration) -> Self {
+        self.base_delay = delay;
+        self
+    }
+
+    /// Sets the longest delay before any attempt, on top of `Retry-After`. Default: 10 seconds.
+    #[must_use]
+    pub fn max_delay(mut self, delay: Duration) -> Self {
+        self.max_delay = delay;
+        self
+    }
+
+    /// Also retries a batch that may have been sent: after a timeout, a lost connection, a 5xx.
+    ///
+    /// **People can get the same message twice or more often**, and you pay for each: the platform
+    /// has no idempotency key and does not know that the second batch is the first. Use it for
+    /// messages that people would rather get twice than not at all.
+    ///
+    /// If an attempt may have been sent and no later one is accepted, the error says so, whatever
+    /// the last attempt came to. If a later attempt rejects a message, an earlier one may still
+    /// have sent it: [`Client::send_message`](crate::Client::send_message) and
+    /// runs of many messages report it as unknown, while the response of
+    /// [`Client::send`](crate::Client::send) speaks of the last attempt only.
+    #[must_use]
+    pub fn resend_ambiguous_and_risk_duplicates(mut self) -> Self {
+        self.resend_ambiguous = true;
+        self
+    }
+
+    /// See [`max_elapsed`](Self::max_elapsed).
+    #[cfg(feature = "bulk")]
+    pub(crate) fn longest(&self) -> Duration {
+        self.max_elapsed
+    }
+
+    /// The range of the delay before the next attempt; `None` if there is none.
+    fn delay(
+        &self,
+        error: &Error,
+        attempt: u32,
+        spent: Duration,
+    ) -> Option<RangeInclusive<Duration>> {
+        let is_ambiguous = error.outcome() == OutcomeKind::Unknown;
+        if !error.retry_can_help() || (is_ambiguous && !self.resend_ambiguous) {
+            return None;
+        }
+        let left = self.max_elapsed.saturating_sub(spent);
+        let at_least = error.retry_after().unwrap_or_default();
+        if attempt >= self.max_attempts || left.is_zero() || at_least > left {
+            return None;
+        }
+        let doubled = 1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
+        let backoff = self.base_delay.saturating_mul(doubled).min(self.max_delay);
+        Some(at_least..=at_least.saturating_add(backoff).min(left))
+    }
+}
+
+/// A batch, as the retry loop sees it.
+pub(crate) trait Attempts {
+    /// Makes one attempt.
+    async fn attempt(&self) -> Result<BatchResponse, Error>;
+
+    /// Waits until an attempt may start; `false` if none may.
+    async fn turn(&self) -> bool {
+        true
+    }
+
+    /// An attempt ended that began then.
+    fn ended(&self, _result: &Result<BatchResponse, Error>, _began: Instant) {}
+
+    /// Waits after an attempt failed. `_sent` says whether one of the attempts so far may have been
+    /// sent.
+    async fn back_off(&self, delay: Duration, _sent: bool) {
+        tokio::time::sleep(delay).await;
+    }
+}
+
+/// The result of all attempts.
+pub(crate) struct Sent {
+    /// `None` if no attempt could start.
+    pub result: Option<Result<BatchResponse, Error>>,
+    /// Whether an attempt before the last may have been sent.
+    pub was_sent_before: bool,
+    #[cfg_attr(not(feature = "bulk"), allow(dead_code, reason = "runs report it"))]
+    pub attempts: u32,
+}
+
+/// Makes attempts as long as the policy allows.
+pub(crate) async fn send(policy: &RetryPolicy, batch: &impl Attempts, messages: usize) -> Sent {
+    let mut first_began = None;
+    let mut ambiguous = None;
+    let mut attempts = 0;
+    loop {
+        if !batch.turn().await {
+            return Sent { result: ambiguous.map(Err), was_sent_before: false, attempts };
+        }
+        let began = Instant::now();
+        let spent = began - *first_began.get_or_insert(began);
+        let result = batch.attempt().await;
+        let spent = spent + began.elapsed();
+        attempts += 1;
+        batch.ended(&result, began);
+        let error = result.as_ref().err();
+        let delay = error.and_then(|error| policy.delay(error, attempts, spent));
+        let delay = delay.map(|range| random_in(&range));
+        log(attempts, messages, &result, delay);
+        match (result, delay) {
+            (Err(error), Some(delay)) => {
+                if error.outcome() == OutcomeKind::Unknown {
+                    ambiguous.get_or_insert(error);
+                }
+                batch.back_off(delay, ambiguous.is_some()).await;
+            }
+            (result, _) => {
+                let was_sent_before = ambiguous.is_some();
+                let result = match (result, ambiguous) {
+                    // That nothing was sent holds for the last attempt alone.
+                    (Err(error), Some(earlier)) if error.retry_is_safe() => Err(earlier),
+                    (result, _) => result,
+                };
+                return Sent { result: Some(result), was_sent_before, attempts };
+            }
+        }
+    }
+}
+
+fn log(
+    attempt: u32,
+    messages: usize,
+    result: &Result<BatchResponse, Error>,
+    delay: Option<Duration>,
+) {
+    let (status, outcome) = match result {
+        Ok(_) => (None, OutcomeKind::Accepted),
+        Err(error) => (error.status().as_ref().map(StatusCode::as_u16), error.outcome()),
+    };
+    let outcome = outcome.as_str();
+    if let Some(delay) = delay {
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(attempt, messages, status, outcome, delay_ms, "retrying a batch");
+    } else {
+        tracing::debug!(attempt, messages, status, outcome, "sent a batch");
+    }
+}
+
+fn random_in(range: &RangeInclusive<Duration>) -> Duration {
+    let width = range.end().saturating_sub(*range.start());
+    range.start().saturating_add(width.mul_f64(fastrand::f64()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{RetryPolicy, random_in};
+    use crate::error::Error;
+    use crate::types::BatchRequest;
+    use http::{HeaderMap, StatusCode};
+    use std::time::Duration;
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn answered(status: u16, retry_after: Option<u64>) -> Error {
+        let status = StatusCode::from_u16(status).unwrap();
+        let retry_after = retry_after.map(|it| ("retry-after".parse().unwrap(), it.into()));
+        let headers = HeaderMap::from_iter(retry_after);
+        Error::from_response(&BatchRequest::new(Vec::new()), status, &headers, b"", false)
+    }
+
+    #[test]
+    fn delays_by_what_happened() {
+        let policy = RetryPolicy::default().max_attempts(4).max_elapsed(ms(10_000));
+        let policy = policy.base_delay(ms(100)).max_delay(ms(300));
+        let resends = policy.clone().resend_ambiguous_and_risk_duplicates();
+        let no_connection = Error::without_request();
+        let (busy, unknown) = (|wait| answered(429, wait), |wait| answered(503, wait));
+        for (policy, error, attempt, spent, expected) in [
+            (&policy, &no_connection, 1, 0, Some((0, 100))),
+            (&policy, &no_connection, 2, 0, Some((0, 200))),
+            (&policy, &no_connection, 3, 0, Some((0, 300))), // max_delay
+            (&policy, &no_connection, 4, 0, None),           // the last attempt
+            (&policy, &no_connection, 1, 9_950, Some((0, 50))), // what is left
+            (&policy, &no_connection, 1, 10_000, None),
+            (&policy, &busy(None), 1, 0, Some((0, 100))),
+            (&policy, &busy(Some(0)), 1, 0, Some((0, 100))),
+            (&policy, &busy(Some(2)), 3, 0, Some((2_000, 2_300))),
+            (&policy, &busy(Some(2)), 1, 8_000, Some((2_000, 2_000))),
+            (&policy, &busy(Some(2)), 1, 8_001, None), // longer than what is left
+            (&policy, &busy(Some(u64::MAX)), 1, 0, None),
+            (&policy, &unknown(Some(0)), 1, 0, None),
+            (&policy, &answered(400, Some(0)), 1, 0, None),
+            (&resends, &unknown(None), 1, 0, Some((0, 100))),
+            (&resends, &unknown(Some(2)), 1, 0, Some((2_000, 2_100))),
+            (&resends, &unknown(None), 4, 0, None),
+            (&resends, &answered(400, Some(0)), 1, 0, None),
+            (&RetryPolicy::never(), &busy(Some(0)), 1, 0, None),
+        ] {
+            let expected = expected.map(|(from, to)| ms(from)..=ms(to));
+            let delay = policy.delay(error, attempt, ms(spent));
+            assert_eq!(delay, expected, "{error}, attempt {attempt}, {spent} ms spent");
+        }
+    }
+
+    #[test]
+    fn delays_do_not_overflow_and_use_the_whole_range() {
+        let policy = RetryPolicy::default().max_attempts(u32::MAX).max_elapsed(Duration::MAX);
+        let policy = policy.base_delay(Duration::MAX).max_delay(Duration::MAX);
+        for attempt in [1, 32, 33, 34, u32::MAX - 1] {
+            let delay = policy.delay(&Error::without_request(), attempt, ms(1)).unwrap();
+            assert_eq!(delay, ms(0)..=Duration::MAX.saturating_sub(ms(1)));
+            assert!(delay.contains(&random_in(&delay)));
+        }
+        let range = ms(100)..=ms(200);
+        let delays: Vec<_> = (0..1000).map(|_| random_in(&range)).collect();
+        assert!(delays.iter().all(|delay| range.contains(delay)));
+        assert!(delays.iter().any(|delay| *delay < ms(120)));
+        assert!(delays.iter().any(|delay| *delay > ms(180)));
+    }
+}

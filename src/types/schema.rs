@@ -1,0 +1,17 @@
+//! JSON Schema of the types of a request, from the contract. Feature `schemars`.
+
+macro_rules! json_schema {
+    ($name:literal $json:literal $($type:path)+) => {$(
+        impl schemars::JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                $name.into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                // The build wrote it.
+                serde_json::from_str($json).unwrap_or_default()
+            }
+        }
+    )+};
+}
+pub(crate) use json_schema;
