@@ -143,7 +143,11 @@ fn check_member(spec: &Spec, owner: &str, name: &str) -> Result<TokenStream, Spe
             ("items", _) if below(value) => {
                 let min = number("minItems").unwrap_or(Literal::u64_unsuffixed(0));
                 let max = number("maxItems").map_or_else(|| quote! { usize::MAX }, |it| quote! { #it });
-                quote! { found.list(path, #name, &self.#field, #min..=#max); }
+                quote! {
+                    if #required || !self.#field.is_empty() {
+                        found.list(path, #name, &self.#field, #min..=#max);
+                    }
+                }
             }
             ("minItems" | "maxItems", _) => continue,
             (other, _) if ENFORCED_ELSEWHERE.contains(&other) || other.starts_with("x-") => continue,

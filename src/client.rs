@@ -170,11 +170,10 @@ impl Client {
                 | GeneratedError::ResponseBodyError(error)
                 | GeneratedError::InvalidUpgrade(error),
             ) => Err(Error::without_response(&error)),
-            Err(
-                GeneratedError::InvalidRequest(_)
-                | GeneratedError::Custom(_)
-                | GeneratedError::ErrorResponse(_),
-            ) => Err(Error::without_request()),
+            Err(GeneratedError::InvalidRequest(_)) => Err(Error::without_request()),
+            Err(GeneratedError::Custom(_) | GeneratedError::ErrorResponse(_)) => {
+                Err(Error::unexpected())
+            }
         }
     }
 
@@ -254,7 +253,7 @@ impl ClientBuilder {
 
     /// How long an idle connection may be reused. If the server closes it at the instant when a
     /// request is written, that batch is unknown, although it was never sent. Gateways close idle
-    /// connections after seconds or minutes, so one second is safe. No reuse at all costs two round
+    /// connections after seconds or minutes, none is expected to within one. No reuse at all costs two round
     /// trips per batch (`docs/COST.md`).
     const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -376,7 +375,7 @@ impl ClientBuilder {
     ///
     /// # Errors
     /// Every setting that cannot be used, without its value: a sub-account id outside the
-    /// platform's pattern; an API key that is empty or has characters other than visible ASCII; a
+    /// platform's pattern; an API key of fewer than 8 characters or other than visible ASCII; a
     /// base URL that is none, that uses http to another machine, or that has credentials, a query
     /// or a fragment; a timeout of zero, or one that is not longer than the connect timeout; no
     /// TLS; an HTTP client that cannot be built.
@@ -391,7 +390,7 @@ impl ClientBuilder {
         let base_url = base_url.map_err(|why| setting("base_url", why.to_owned())).ok();
         let transport = Transport::new(self.api_key, self.timeout);
         if transport.is_none() {
-            setting("api_key", "an API key is one or more visible ASCII characters".to_owned());
+            setting("api_key", "an API key is 8 or more visible ASCII characters".to_owned());
         }
         let connect_timeout = self
             .connect_timeout

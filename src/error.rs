@@ -13,7 +13,7 @@ use crate::json::without_byte_order_mark;
 use crate::outcome::{Outcome, OutcomeKind};
 use crate::redact;
 use crate::response::{UnreadableReason, lenient};
-use crate::types::{BatchRequest, BatchResponse, ErrorBody, ErrorCode, Text, Timestamp};
+use crate::types::{BatchRequest, ErrorBody, ErrorCode, Text, Timestamp};
 
 /// Why sending a batch failed.
 ///
@@ -29,7 +29,7 @@ use crate::types::{BatchRequest, BatchResponse, ErrorBody, ErrorCode, Text, Time
 /// | [`Refused`](Self::Refused) with another status | not sent | yes | no |
 /// | [`TimedOut`](Self::TimedOut) | unknown | no | yes |
 /// | [`ConnectionLost`](Self::ConnectionLost) | unknown | no | yes |
-/// | [`Ambiguous`](Self::Ambiguous) | unknown | no | yes |
+/// | [`Ambiguous`](Self::Ambiguous) | unknown | no | yes, unless the response may list accepted messages |
 /// | [`AcceptedUnreadable`](Self::AcceptedUnreadable) | unknown | no | no |
 ///
 /// Neither `Display` nor `Debug` contains the API key or a phone number.
@@ -52,7 +52,7 @@ pub enum Error {
     NoConnection(TransportError),
     /// The platform, or a gateway in front of it, answered that it did not process the batch: a
     /// status of 3xx or 4xx except 303, 408 and 499.
-    #[error("the platform refused the batch: {0}")]
+    #[error("the platform refused the batch: {_0}{}", _0.advice())]
     Refused(Box<ApiError>),
     /// No response came in time.
     #[error("the batch may have been sent, and resending can duplicate it: no response in time")]
@@ -63,7 +63,7 @@ pub enum Error {
     )]
     ConnectionLost(#[source] TransportError),
     /// The response leaves open whether the batch was processed: a status of 5xx, 303, 408 or 499,
-    /// a refusal whose body lists accepted messages, or a 429 that was cut.
+    /// a refusal whose body may list accepted messages, or a 429 that was cut.
     #[error("the batch may have been sent, and resending can duplicate it: {0}")]
     Ambiguous(Box<ApiError>),
     /// The platform took the batch, but its response cannot be read, so nobody knows which
@@ -99,10 +99,8 @@ impl Error {
         match self {
             Self::RecipientNotAllowed { .. } | Self::AcceptedUnreadable(_) => false,
             Self::Refused(error) => error.status == StatusCode::TOO_MANY_REQUESTS,
-            Self::NoConnection(_)
-            | Self::TimedOut(_)
-            | Self::ConnectionLost(_)
-            | Self::Ambiguous(_) => true,
+            Self::Ambiguous(error) => !error.may_list_accepted,
+            Self::NoConnection(_) | Self::TimedOut(_) | Self::ConnectionLost(_) => true,
         }
     }
 
@@ -149,6 +147,11 @@ impl Error {
         }
     }
 
+    /// The generated client reports an error that it does not have.
+    pub(crate) fn unexpected() -> Self {
+        Self::ConnectionLost(TransportError("unexpected error of the generated client".into()))
+    }
+
     /// The generated client could not make the request.
     pub(crate) fn without_request() -> Self {
         Self::NoConnection(TransportError("the request could not be made".into()))
@@ -164,14 +167,14 @@ impl Error {
     ) -> Self {
         let body = without_byte_order_mark(body);
         let error = Box::new(ApiError::new(request, status, headers, body));
-        let has_accepted = BatchResponse::from_json(body).is_ok_and(|it| it.has_accepted());
+        let may_list_accepted = error.may_list_accepted;
         let refused = match status.as_u16() {
             429 => !was_cut,
             // 303 says that the request was processed. Gateways answer 408 and 499 when they give
             // up on a server behind them, which may have the request.
             status => matches!(status, 300..=302 | 304..=407 | 409..=498),
         };
-        if refused && !has_accepted { Self::Refused(error) } else { Self::Ambiguous(error) }
+        if refused && !may_list_accepted { Self::Refused(error) } else { Self::Ambiguous(error) }
     }
 }
 
@@ -213,7 +216,7 @@ impl From<&reqwest::Error> for TransportError {
             None if error.is_builder() => "the request could not be made".to_owned(),
             None => "the HTTP client gave no reason".to_owned(),
         };
-        Self(printable(&text, &[]).into())
+        Self(redact::printable(&text, &[]).into())
     }
 }
 
@@ -229,29 +232,33 @@ pub struct ApiError {
     timestamp: Option<Timestamp>,
     retry_after: Option<Duration>,
     excerpt: Option<String>,
+    may_list_accepted: bool,
 }
 
 /// Bytes of a body that are searched for the texts of an error.
 const BODY_LIMIT: usize = 64 * 1024;
-/// Characters of foreign text that an error keeps.
-const TEXT_LIMIT: usize = 300;
 
 impl ApiError {
     fn new(request: &BatchRequest, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         let ids = client_ids(request);
+        let may_list_accepted = lenient::may_list_accepted(body);
         let body = String::from_utf8_lossy(&body[..body.len().min(BODY_LIMIT)]);
         let envelope: ErrorBody = lenient::object(&body).unwrap_or_default();
         let message = envelope.message.as_deref().filter(|text| !text.trim().is_empty());
         let is_envelope = envelope.code.is_some() || message.is_some();
-        let excerpt = printable(&body, &ids);
+        let excerpt = redact::printable(&body, &ids);
         Self {
             status,
             code: envelope.code,
-            message: message.map(|message| printable(message, &ids)),
-            error_id: envelope.error_id.map(|id| printable(&id, &ids).into()),
-            timestamp: envelope.timestamp.map(|time| cut(&time.masked()).into()),
+            message: message.map(|message| redact::printable(message, &ids)),
+            error_id: envelope.error_id.map(|id| redact::printable(&id, &ids).into()),
+            timestamp: envelope.timestamp.map(|time| match time.to_system_time() {
+                Some(_) => time,
+                None => redact::printable(&time, &ids).into(),
+            }),
             retry_after: retry_after::read(headers),
             excerpt: (!is_envelope && !excerpt.is_empty()).then_some(excerpt),
+            may_list_accepted,
         }
     }
 
@@ -303,17 +310,17 @@ impl ApiError {
     fn advice(&self) -> &'static str {
         match (self.status.as_u16(), self.code) {
             (_, Some(ErrorCode::TooManyMessages | ErrorCode::BulkLimitReached)) | (413, _) => {
-                "send smaller batches"
+                "; send smaller batches"
             }
-            (300..=399, _) => "redirects are not followed; check the base URL",
-            (401, _) => "check the API key; a LON sub-account has its own",
-            (403, _) => "check the rights of the API key and the allow-list of source addresses",
-            (404, _) => "check the sub-account id and the region or base URL",
-            (410, _) => "this version of the API is gone; look for a newer lon-batch",
-            (426, _) => "connect with TLS 1.3",
-            (429, _) => "slow down, then retry",
+            (300..=399, _) => "; redirects are not followed; check the base URL",
+            (401, _) => "; check the API key; a LON sub-account has its own",
+            (403, _) => "; check the rights of the API key and the allow-list of source addresses",
+            (404, _) => "; check the sub-account id and the region or base URL",
+            (410, _) => "; this version of the API is gone; look for a newer lon-batch",
+            (426, _) => "; connect with TLS 1.3",
+            (429, _) => "; slow down, then retry",
             (_, Some(ErrorCode::IllegalSubAccountId)) => {
-                "check the sub-account id, the API key and the region"
+                "; check the sub-account id, the API key and the region"
             }
             _ => "",
         }
@@ -324,20 +331,6 @@ impl ApiError {
 fn client_ids(request: &BatchRequest) -> Vec<&str> {
     let ids = request.messages.iter().filter_map(|it| it.client_message_id.as_deref());
     request.client_batch_id.as_deref().into_iter().chain(ids).collect()
-}
-
-/// The start of a foreign text in one line. Phone numbers are masked before one could be cut.
-fn printable(text: &str, ids: &[&str]) -> String {
-    let words = text.split(|it: char| it.is_whitespace() || it.is_control());
-    let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
-    cut(&redact::mask(&words.join(" "), ids))
-}
-
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(TEXT_LIMIT) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_owned(),
-    }
 }
 
 impl fmt::Display for ApiError {
@@ -358,10 +351,7 @@ impl fmt::Display for ApiError {
         if let Some(id) = &self.error_id {
             write!(f, ", error id {id}")?;
         }
-        match self.advice() {
-            "" => Ok(()),
-            advice => write!(f, "; {advice}"),
-        }
+        Ok(())
     }
 }
 

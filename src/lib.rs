@@ -1,4 +1,29 @@
-#![doc = include_str!("../README.md")]
+//! A typed client for the batch send of 8x8's LINE Official Notification (LON) API, which sends up to
+//! 1,000 personalised notifications to LINE users by phone number in one request.
+//!
+//! Sending cannot be undone, costs money and reaches real people, and the API has no idempotency key.
+//! So every message ends with one of four outcomes ([`Outcome`]), the client retries only what
+//! provably did nothing ([`RetryPolicy`]), and an [`Error`] says whether the batch was sent.
+//!
+//! ```no_run
+//! use lon_batch::{Batch, Client, Content, Message, Msisdn};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::from_env()?;
+//! let message = Message::new(Msisdn::parse("+66812345678")?, Content::new("Event reminder"));
+//! let batch = Batch::builder().message(message.client_message_id("abc-123")).build()?;
+//!
+//! let response = client.send(&batch).await?;
+//! for (message, outcome) in response.report(&batch).iter() {
+//!     println!("{:?}: {outcome}", message.client_message_id);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The `guide` module explains sending, outcomes and errors, many messages, delivery receipts,
+//! testing, and how to change the contract. The features are `rustls` (default), `bulk`, `receipt`,
+//! `receiver`, `mock` and `schemars`; the README describes them.
 
 // In reading order: a module uses only modules above it (`tests/architecture.rs`).
 mod redact;
@@ -34,3 +59,7 @@ pub use transport::retry::RetryPolicy;
 pub use types::{
     BatchResponse, Content, ErrorCode, Icon, MAX_MESSAGES_PER_BATCH, Message, Region, SmsFallback,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

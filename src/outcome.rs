@@ -87,8 +87,8 @@ impl Outcome {
         Self { kind, umid: None, status: None, code: None, reason: None }
     }
 
-    /// The outcome after an earlier attempt that may have been sent: that the last one did not get
-    /// through settles nothing.
+    /// The outcome after an earlier attempt that may have been sent. A later attempt that was rejected
+    /// or not sent does not settle that one.
     pub(crate) fn after(mut self, sent_before: bool) -> Self {
         if sent_before && self.kind.can_be_resent() {
             let reason = self.reason.as_deref().unwrap_or("no reason given");

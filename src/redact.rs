@@ -69,6 +69,30 @@ pub(crate) fn mask(text: &str, ids: &[&str]) -> String {
     letters.collect()
 }
 
+/// Characters of foreign text that are kept, and more that are masked with them, so that the end of
+/// the kept ones cuts no number.
+const KEPT: usize = 300;
+const MARGIN: usize = 60;
+
+/// The start of a foreign text in one line, with phone numbers masked.
+pub(crate) fn printable(text: &str, ids: &[&str]) -> String {
+    let mut line = String::new();
+    for word in text.split(|it: char| it.is_whitespace() || it.is_control()) {
+        if !line.is_empty() && !word.is_empty() {
+            line.push(' ');
+        }
+        line.extend(word.chars().take(KEPT + MARGIN));
+        if line.len() > 4 * (KEPT + MARGIN) {
+            break;
+        }
+    }
+    let masked = mask(&line, ids);
+    match masked.char_indices().nth(KEPT) {
+        Some((end, _)) => format!("{}...", &masked[..end]),
+        None => masked,
+    }
+}
+
 /// Where a text has UUIDs and ids of the caller that look like numbers, each as a whole word.
 fn set_apart(text: &str, ids: &[&str]) -> Vec<Range<usize>> {
     let is_word = |range: &Range<usize>| {
@@ -97,8 +121,8 @@ fn is_uuid(text: &str) -> bool {
 
 const REDACTED: &[u8] = b"[redacted]";
 
-/// A shorter secret would be found in ordinary text, and replacing it would damage a response.
-const SECRET: usize = 8;
+/// The least length of a secret. A shorter one would be found in ordinary text.
+pub(crate) const SECRET: usize = 8;
 /// Characters of a secret that count as one at the end of a text that was cut.
 const START: usize = 4;
 
@@ -106,7 +130,7 @@ const START: usize = 4;
 /// characters. `None` if the body does not have it.
 pub(crate) fn without_secret(body: &[u8], secret: &str) -> Option<Vec<u8>> {
     let secret = secret.as_bytes();
-    let first = secret.first().filter(|_| secret.len() >= SECRET && may_have(body, secret))?;
+    let first = secret.first().filter(|_| may_have(body, secret))?;
     let mut clean = Vec::new();
     let (mut at, mut kept) = (0, 0);
     while at < body.len() {

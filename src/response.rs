@@ -12,7 +12,7 @@ use crate::json::{OnlyObject, without_byte_order_mark};
 use crate::outcome::{Outcome, OutcomeKind};
 use crate::redact;
 use crate::request::Batch;
-use crate::types::{BatchResponse, ErrorCode, Message, MessageResult, MessageState};
+use crate::types::{BatchRequest, BatchResponse, ErrorCode, Message, MessageResult, MessageState};
 
 /// The body of a success, as the generated client decodes it. A list or an object without any
 /// member of a response is an error.
@@ -79,12 +79,15 @@ impl MessageResult {
         let message =
             message.filter(|text| !text.trim().is_empty() && outcome.kind != OutcomeKind::Accepted);
         outcome.reason = match message {
-            Some(message) => Some(redact::mask(message, ids).into()),
+            Some(message) => Some(redact::printable(message, ids).into()),
             None => outcome.code.and_then(ErrorCode::reason).map(Into::into),
         };
         if outcome.kind == OutcomeKind::Unknown && outcome.reason.is_none() {
             outcome.reason = Some(match self.state() {
-                Some(state) => format!("its state is {state}").into(),
+                Some(state) => {
+                    let state = redact::printable(state.as_str(), ids);
+                    format!("its state is {state}").into()
+                }
                 None => "its entry in the response has no state".into(),
             });
         }
@@ -94,9 +97,10 @@ impl MessageResult {
 
 impl BatchResponse {
     /// Parses a response as [`Client::send`](crate::Client::send) does, for instance one that you
-    /// stored, or the body that an [`Unreadable`](crate::error::Unreadable) kept.
+    /// stored, or the repaired body of an [`Unreadable`](crate::error::Unreadable).
     ///
-    /// Members and entries of the wrong type are left out, and a byte order mark is skipped.
+    /// Members of the wrong type are left out, an entry that is no object counts as empty, and a byte
+    /// order mark is skipped.
     ///
     /// # Errors
     /// The body is empty, cut, not JSON or not a response. The error repeats no value.
@@ -116,13 +120,7 @@ impl BatchResponse {
         self.batch_id.is_none()
             && self.accepted_count.is_none()
             && self.rejected_count.is_none()
-            && self.messages.is_none()
-    }
-
-    /// Whether the response says that the platform accepted a message.
-    pub(crate) fn has_accepted(&self) -> bool {
-        self.accepted_count.is_some_and(|count| count > 0)
-            || self.results().iter().any(|result| result.outcome() == OutcomeKind::Accepted)
+            && self.results().is_empty()
     }
 
     /// The results that the response lists; none if the request did not ask for them.
@@ -144,11 +142,11 @@ impl BatchResponse {
 
     /// Matches the response with the batch that it answers: an outcome for every message.
     pub fn report<'a>(&'a self, batch: &'a Batch) -> Report<'a> {
-        self.report_on(batch.messages())
+        self.report_on(batch.request())
     }
 
-    pub(crate) fn report_on<'a>(&'a self, messages: &'a [Message]) -> Report<'a> {
-        Report::new(self, messages)
+    pub(crate) fn report_on<'a>(&'a self, request: &'a BatchRequest) -> Report<'a> {
+        Report::new(self, request)
     }
 }
 
@@ -156,8 +154,8 @@ impl BatchResponse {
 ///
 /// Messages and results are matched by clientMessageId and by nothing else: not by order, and not
 /// by phone number. The one exception is a single message without an id and a single result without
-/// one. If the response lists no results, its counts settle all messages as long as
-/// they leave no doubt.
+/// one. If the response has no list of results, its counts settle all messages as long as they leave
+/// no doubt.
 #[derive(Clone, Debug)]
 pub struct Report<'a> {
     messages: &'a [Message],
@@ -167,7 +165,8 @@ pub struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    fn new(response: &'a BatchResponse, messages: &'a [Message]) -> Self {
+    fn new(response: &'a BatchResponse, request: &'a BatchRequest) -> Self {
+        let messages = request.messages.as_slice();
         let id_of = |index: usize| messages.get(index)?.client_message_id.as_deref();
         let indexes = LazyCell::new(|| {
             let ids = (0..messages.len()).filter_map(|index| Some((id_of(index)?, index)));
@@ -201,8 +200,9 @@ impl<'a> Report<'a> {
                 match (of_all, result, times) {
                     (Some(kind), ..) => Outcome::new(kind),
                     (None, Some(result), 1) => {
-                        let id = id_of(index);
-                        result.to_outcome(id.as_slice())
+                        let batch_id = request.client_batch_id.as_deref();
+                        let ids: Vec<_> = id_of(index).into_iter().chain(batch_id).collect();
+                        result.to_outcome(&ids)
                     }
                     (None, Some(_), _) => Outcome::new(OutcomeKind::Unknown)
                         .because("the response has several results for it"),
@@ -210,7 +210,13 @@ impl<'a> Report<'a> {
                         .because("the response has no result for it"),
                 }
             });
-        let outcomes = outcomes.collect();
+        let mut outcomes: Vec<_> = outcomes.collect();
+        if accepts_rejected(response, &outcomes) {
+            for outcome in outcomes.iter_mut().filter(|it| it.kind == OutcomeKind::Rejected) {
+                outcome.kind = OutcomeKind::Unknown;
+                outcome.reason = Some("rejected, but the response counts it as accepted".into());
+            }
+        }
         let mut disagreements = disagreements(response, messages.len());
         for (index, times) in times.iter().enumerate().filter(|(_, times)| **times > 1) {
             disagreements.push(format!("{times} results for messages[{index}]"));
@@ -243,18 +249,25 @@ impl<'a> Report<'a> {
     }
 
     /// Where the counts, the results and the batch contradict each other: a sentence each, for a
-    /// log. The outcomes are those of the results.
+    /// log. A rejected message is unknown if the response counts it as accepted.
     pub fn disagreements(&self) -> &[String] {
         &self.disagreements
     }
 
-    /// Whether the platform accepted every message of the batch, and nothing in the response
-    /// contradicts that.
+    /// Whether the platform accepted every message of the batch, and there are no
+    /// [`disagreements`](Self::disagreements).
     pub fn all_accepted(&self) -> bool {
         self.disagreements.is_empty()
             && self.unmatched.is_empty()
             && self.outcomes.iter().all(|outcome| outcome.kind == OutcomeKind::Accepted)
     }
+}
+
+/// Whether a response counts more messages as accepted than are left beside the rejected ones.
+fn accepts_rejected(response: &BatchResponse, outcomes: &[Outcome]) -> bool {
+    let others = outcomes.iter().filter(|outcome| outcome.kind != OutcomeKind::Rejected).count();
+    let counted = response.accepted_count.and_then(|count| usize::try_from(count).ok());
+    response.messages.is_some() && counted.is_some_and(|counted| counted > others)
 }
 
 fn disagreements(response: &BatchResponse, sent: usize) -> Vec<String> {

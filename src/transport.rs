@@ -30,10 +30,10 @@ pub struct Transport {
 pub(crate) struct WasCut;
 
 impl Transport {
-    /// `None` if the key cannot be part of a header.
+    /// `None` if the key cannot be part of a header, or is too short to be found in a response.
     pub(crate) fn new(api_key: SecretString, timeout: Duration) -> Option<Self> {
         let key = api_key.expose_secret();
-        if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if key.len() < redact::SECRET || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
             return None;
         }
         let mut authorization = HeaderValue::from_str(&format!("Bearer {key}")).ok()?;
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_authorization_header_is_sensitive() {
-        let transport = Transport::new("a-key".into(), Duration::from_secs(1)).unwrap();
+        let transport = Transport::new("an-api-key".into(), Duration::from_secs(1)).unwrap();
         assert_eq!(format!("{:?}", transport.authorization), "Sensitive");
     }
 }

@@ -601,6 +601,8 @@ async fn printed_outcomes_have_no_numbers_and_no_keys() {
             let status = &mut answer["messages"][0]["status"];
             status["state"] = "rejected".into();
             status["errorMessage"] = format!("no such user {NUMBER} {KEY}").into();
+            answer["acceptedCount"] = 0.into();
+            answer["rejectedCount"] = 1.into();
         }),
     ]);
     let mut run = bulk(&client).concurrency(1).max_messages_per_batch(1).send(hellos(2)).unwrap();

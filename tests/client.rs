@@ -60,13 +60,23 @@ fn a_sub_account_id_has_3_to_50_characters_of_the_pattern() {
 }
 
 #[test]
-fn an_api_key_is_visible_ascii() {
-    for key in ["", " ", "with space", "with\ttab", "line\n", "bell\u{7}", "ключ", "\u{7f}"] {
+fn an_api_key_is_eight_or_more_visible_ascii_characters() {
+    for key in [
+        "",
+        "seven77",
+        "with space",
+        "with\ttab",
+        "line line\n",
+        "ring bell\u{7}",
+        "ключключ",
+        "delete\u{7f}\u{7f}",
+    ] {
         assert_eq!(
             refused(Client::builder("abc", key)),
-            ["api_key: an API key is one or more visible ASCII characters"],
+            ["api_key: an API key is 8 or more visible ASCII characters"],
         );
     }
+    assert!(Client::builder("abc", "eight888").build().is_ok());
     assert!(Client::builder("abc", "~!@#$%^&*()_+{}|:\"<>?").build().is_ok());
 }
 

@@ -27,7 +27,7 @@ fn entry(id: &str, state: &str) -> Value {
 /// The outcome of a message whose status in the response has these members.
 fn outcome(status: &Value) -> Outcome {
     let result = json!({"umid": "u", "clientMessageId": "a", "status": status});
-    let response = read(&json!({"acceptedCount": 1, "rejectedCount": 0, "messages": [result]}));
+    let response = read(&json!({"batchId": "b", "messages": [result]}));
     response.report(&batch(&["a"])).outcomes()[0].clone()
 }
 
@@ -287,16 +287,53 @@ fn an_odd_entry_keeps_what_is_right_in_it() {
         assert_eq!(kinds(&response, &["a"]), [Unknown]);
     }
 
-    // An accepted message whose code is a text stays accepted, or not, as with a number.
+    // A code is one however it is written, and also if it cannot be read.
     let accepted = |code| json!({"state": "queued", "errorCode": code});
     assert_eq!(outcome_kind(&accepted(json!("0"))), Accepted);
     assert_eq!(outcome_kind(&accepted(json!("3038"))), Unknown);
-    assert_eq!(outcome_kind(&accepted(json!("none"))), Accepted);
-    assert_eq!(outcome_kind(&accepted(json!([]))), Accepted);
+    assert_eq!(outcome_kind(&accepted(json!(0.0))), Accepted);
+    assert_eq!(outcome_kind(&accepted(json!(null))), Accepted);
+    for odd in [json!(3038.0), json!("none"), json!([]), json!({"code": 1}), json!(u64::MAX)] {
+        assert_eq!(outcome_kind(&accepted(odd.clone())), Unknown, "{odd}");
+    }
 }
 
 fn outcome_kind(status: &Value) -> OutcomeKind {
     outcome(status).kind
+}
+
+#[test]
+fn a_rejection_that_the_response_counts_as_accepted_is_unknown() {
+    let (queued, rejected) = (entry("a", "queued"), entry("b", "rejected"));
+    let counted = |accepted: i64| {
+        let counts =
+            json!({"acceptedCount": accepted, "rejectedCount": 1, "messages": [queued, rejected]});
+        kinds(&read(&counts), &["a", "b"])
+    };
+    assert_eq!(counted(0), [Accepted, Rejected]);
+    assert_eq!(counted(1), [Accepted, Rejected]);
+    assert_eq!(counted(2), [Accepted, Unknown]);
+    // A list that is not the only one, or cannot be read, leaves the counts no say.
+    for messages in [
+        format!(r#""messages": [{queued}], "messages": null"#),
+        format!(r#""messages": [{queued}], "messages": [{rejected}]"#),
+        r#""messages": {"a": "queued"}"#.to_owned(),
+    ] {
+        let body = format!(r#"{{"acceptedCount": 0, "rejectedCount": 1, {messages}}}"#);
+        let kinds = kinds(&parse(&body).unwrap(), &["a"]);
+        assert!(kinds == [Unknown] || kinds == [Accepted], "{body}: {kinds:?}");
+    }
+}
+
+#[test]
+fn a_reason_is_one_short_line_however_long_and_odd_the_text_is() {
+    let status = |text: &str| json!({"state": "rejected", "errorMessage": text});
+    let forged = outcome(&status("no\nERROR forged \u{1b}[31m\r\n+65\n9123\n4567"));
+    assert_eq!(forged.reason.as_deref(), Some("no ERROR forged [31m +** **** **67"));
+    let long = outcome(&status(&"1".repeat(1_000_000)));
+    assert_eq!(long.reason.as_deref(), Some(format!("{}...", "*".repeat(300)).as_str()));
+    let state = outcome(&json!({"state": "x".repeat(1_000_000)}));
+    assert!(state.to_string().chars().count() < 400);
 }
 
 #[test]

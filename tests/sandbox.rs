@@ -181,19 +181,21 @@ async fn it_records_what_it_accepted_within_bounds() {
 #[tokio::test]
 async fn a_full_batch_goes_through() {
     let sandbox =
-        Sandbox::builder().sub_account_id("my-lon").api_key("my-key").start().await.unwrap();
+        Sandbox::builder().sub_account_id("my-lon").api_key("my-api-key").start().await.unwrap();
     let content = SharedContent::from(Content::new("Hello"));
     let messages = (0..1000).map(|index| {
         let number: Msisdn = format!("+6681{index:07}").parse().unwrap();
         Message::new(number, content.clone()).client_message_id(format!("id-{index}"))
     });
     let batch = Batch::builder().messages(messages).build().unwrap();
-    let client = Client::builder("my-lon", "my-key").base_url(sandbox.base_url()).build().unwrap();
+    let client =
+        Client::builder("my-lon", "my-api-key").base_url(sandbox.base_url()).build().unwrap();
     let response = client.send(&batch).await.unwrap();
     let report = response.report(&batch);
     assert!(report.all_accepted());
     assert_eq!(report.of_kind(OutcomeKind::Accepted).count(), 1000);
-    let other = Client::builder("my-lon", "other").base_url(sandbox.base_url()).build().unwrap();
+    let other =
+        Client::builder("my-lon", "another-key").base_url(sandbox.base_url()).build().unwrap();
     let error = other.send(&batch).await.unwrap_err();
     assert_eq!(error.code(), Some(ErrorCode::Unauthorized));
 }

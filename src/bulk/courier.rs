@@ -258,7 +258,7 @@ impl Courier {
         let outcome = match sent.result {
             Some(Ok(response)) => {
                 self.sizes.was_taken(messages);
-                let report = response.report_on(&request.messages);
+                let report = response.report_on(request);
                 delivery.disagreements = report.disagreements().to_vec();
                 delivery.batch_id.clone_from(&response.batch_id);
                 let mut settled = false;

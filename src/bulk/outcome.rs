@@ -92,8 +92,8 @@ pub struct BatchOutcome {
     pub batch_id: Option<Text>,
     /// How many requests were made for the batch.
     pub attempts: u32,
-    /// Where the response contradicts itself, a sentence each. It does not change the outcomes:
-    /// each is that of the message's own result.
+    /// Where the response contradicts itself, a sentence each; see
+    /// [`Report::disagreements`](crate::Report::disagreements).
     pub disagreements: Vec<String>,
 }
 

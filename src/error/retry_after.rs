@@ -8,9 +8,9 @@ use http::header::{DATE, RETRY_AFTER};
 /// The longest wait, so that it can be added to any point in time.
 const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);
 
-/// How long to wait: seconds (a fraction is rounded up), or a date, held against the answer's own
-/// `Date` where it has one, else against the clock here. A date in the past is no wait. `None`
-/// where there is no such header, or one that is neither.
+/// How long to wait: seconds (rounded up), or a date. A date is compared with the response's `Date`,
+/// or else with the local clock, and is no wait if it is in the past. `None` if the header is missing
+/// or neither of the two.
 pub(crate) fn read(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     seconds(text).or_else(|| {

@@ -62,12 +62,14 @@ fn without_value(error: &impl ToString) -> String {
     let repeats = [
         ("invalid type", "wrong type"),
         ("invalid value", "wrong value"),
+        ("invalid length", "wrong length"),
         ("unknown variant", "not a value of the API"),
         ("unknown field", "not a member of the API"),
     ];
-    match repeats.into_iter().find(|(start, _)| text.starts_with(start)) {
+    // Some formats put a path in front.
+    match repeats.into_iter().find(|(phrase, _)| text.contains(phrase)) {
         Some((_, what)) => format!("{what}{expected}"),
-        None => text.to_owned(),
+        None => redact::mask(text, &[]),
     }
 }
 

@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::json::OnlyObject;
-use crate::types::{BatchResponse, MessageResult, ReceivedList};
+use crate::outcome::OutcomeKind;
+use crate::types::{BatchResponse, ErrorCode, MessageResult, ReceivedList};
 
 /// An odd value of more bytes than this is left out unread, so that none fills the memory.
 const ODD_BYTES: usize = 64 * 1024;
@@ -43,7 +44,7 @@ fn fits<T: DeserializeOwned>(value: &Value) -> bool {
 /// The part of a value that `fits` accepts.
 fn prune(value: Value, fits: &dyn Fn(&Value) -> bool) -> Option<Value> {
     // All members of a received object are optional, so an empty one fits where one is expected.
-    // Where everything fits, nobody reads the value.
+    // A member of an unknown name accepts any value.
     let is_object = fits(&Value::Object(Map::new())) && !fits(&Value::Bool(true));
     match value {
         Value::Object(members) if is_object => {
@@ -55,7 +56,10 @@ fn prune(value: Value, fits: &dyn Fn(&Value) -> bool) -> Option<Value> {
             Some(Value::Object(kept.collect())).filter(fits)
         }
         value if fits(&value) => Some(value),
-        // A whole number as a text. One with a `+` is a phone number.
+        // A whole number as a float, and as a text. One with a `+` is a phone number.
+        Value::Number(number) if number.is_f64() => {
+            number.to_string().strip_suffix(".0")?.parse::<i64>().ok().map(Value::from).filter(fits)
+        }
         Value::String(text) if !text.contains('+') => {
             text.trim().parse::<i64>().ok().map(Value::from).filter(fits)
         }
@@ -79,6 +83,40 @@ pub(super) fn response(body: &[u8]) -> serde_json::Result<BatchResponse> {
     .map(|lenient| lenient.0)
 }
 
+/// Whether the body of a refusal may say that the platform accepted messages after all: it counts
+/// some, lists one that is not rejected, or has counts or a list that cannot be read.
+pub(crate) fn may_list_accepted(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Members<'a> {
+        #[serde(borrow)]
+        accepted_count: Option<&'a RawValue>,
+        #[serde(borrow)]
+        messages: Option<&'a RawValue>,
+    }
+
+    let response = BatchResponse::from_json(body).unwrap_or_default();
+    let is_open = |list: &ReceivedList<MessageResult>| {
+        list.omitted() > 0 || list.iter().any(|it| it.outcome() != OutcomeKind::Rejected)
+    };
+    if response.messages.as_ref().is_some_and(is_open) {
+        return true;
+    }
+    match (response.accepted_count, serde_json::from_slice::<Members<'_>>(body)) {
+        (Some(count), _) if count != 0 => true,
+        (count, Ok(members)) => {
+            let has_list = members.messages.is_some_and(|list| list.get().trim() != "[]");
+            (members.accepted_count.is_some() && count.is_none())
+                || (has_list && response.results().is_empty())
+        }
+        // A list of results is no response, but it says more than a refusal does.
+        (_, Err(_)) => {
+            let is_list = body.trim_ascii_start().starts_with(b"[");
+            is_list && memchr::memmem::find(body, b"\"status\"").is_some()
+        }
+    }
+}
+
 struct Lenient(BatchResponse);
 
 impl<'de> Deserialize<'de> for Lenient {
@@ -97,9 +135,12 @@ impl<'de> Deserialize<'de> for Lenient {
                 let mut messages = None;
                 while let Some(name) = members.next_key::<String>()? {
                     let raw = members.next_value::<&RawValue>()?.get();
-                    if name == "messages" {
+                    if name == "messages" && raw != "null" {
+                        // A list that is unreadable or not the only one leaves all messages open.
                         let entries = serde_json::from_str::<ReceivedList<Entry>>(raw);
-                        messages = entries.ok().map(|entries| entries.map(|entry| entry.0));
+                        let entries = entries.ok().filter(|_| messages.is_none());
+                        let entries = entries.map(|entries| entries.map(|entry| entry.0));
+                        messages = Some(entries.unwrap_or_default());
                     } else if raw.len() <= ODD_BYTES
                         && odd.len() < ODD_MEMBERS
                         && let Ok(value) = serde_json::from_str(raw)
@@ -124,7 +165,15 @@ struct Entry(MessageResult);
 
 impl<'de> Deserialize<'de> for Entry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <&RawValue>::deserialize(deserializer)?;
-        Ok(Self(object(raw.get()).unwrap_or_default()))
+        let raw = <&RawValue>::deserialize(deserializer)?.get();
+        let mut result: MessageResult = object(raw).unwrap_or_default();
+        if let Some(status) = result.status.as_mut().filter(|status| status.error_code.is_none()) {
+            // A code that cannot be read is a code: the message may not be accepted.
+            let entry: Value = serde_json::from_str(raw).unwrap_or_default();
+            if !entry["status"]["errorCode"].is_null() {
+                status.error_code = Some(ErrorCode::Other(i64::MIN));
+            }
+        }
+        Ok(Self(result))
     }
 }

@@ -21,8 +21,8 @@ use crate::types::BatchResponse;
 /// | no connection | yes | random, up to `base_delay`, doubled with each attempt, at most `max_delay` |
 /// | 429 without `Retry-After` | yes | the same |
 /// | 429 with `Retry-After`, in seconds or as a date | yes | that time, and up to such a random delay on top; if it exceeds what is left of `max_elapsed`, the error is returned at once |
-/// | timeout, connection lost, 5xx, 303, 408, 499 | only with `resend_ambiguous_and_risk_duplicates` | as after a 429 |
-/// | every other error | never | |
+/// | timeout, connection lost, 5xx, 303, 408, 499, a 429 that was cut | only with `resend_ambiguous_and_risk_duplicates` | as after a 429 |
+/// | every other error, and any response that may list accepted messages | never | |
 ///
 /// Each attempt is a [`tracing`] event with the fields `attempt`, `messages` (in the batch),
 /// `status` (of an error response), `outcome` and `delay_ms`, at level `WARN` if a retry follows,
@@ -109,8 +109,8 @@ impl RetryPolicy {
     /// has no idempotency key and does not know that the second batch is the first. Use it for
     /// messages that people would rather get twice than not at all.
     ///
-    /// If an attempt may have been sent and no later one is accepted, the error says so, whatever
-    /// the last attempt came to. If a later attempt rejects a message, an earlier one may still
+    /// If an attempt may have been sent and no later one gets a 2xx, the error reports the batch as
+    /// unknown. If a later attempt rejects a message, an earlier one may still
     /// have sent it: [`Client::send_message`](crate::Client::send_message) and
     /// runs of many messages report it as unknown, while the response of
     /// [`Client::send`](crate::Client::send) speaks of the last attempt only.
