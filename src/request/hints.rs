@@ -1,54 +1,83 @@
-//! Probable mistakes that are no errors.
+//! Probable mistakes that the API accepts.
 
 use std::fmt;
 
+use unicode_segmentation::UnicodeSegmentation;
+
+use super::SmsSegments;
 use crate::phone::Recipient;
-use crate::types::{BatchRequest, Content, Icon};
+use crate::types::{BatchRequest, Content, Icon, Message, SmsFallback, Text};
 
 /// A probable mistake in a batch. The API accepts it.
+///
+/// `Display` writes it with its path, such as `messages[3].content.list: ...`. It repeats no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hint {
-    /// The message, counted from 0; `None` where it is about the batch.
+    /// The index of the message in the batch, counted from 0; `None` if it is about the batch.
     pub message: Option<usize>,
     /// The kind of mistake.
     pub kind: HintKind,
 }
 
 /// The kind of mistake that a [`Hint`] reports.
+///
+/// 8x8 publishes only the limit of [500 characters], without its unit. The limits on list items,
+/// buttons and countries are LINE's own, for its [notification messages]. A message with a hint may
+/// still arrive.
+///
+/// [500 characters]: https://developer.8x8.com/connect/docs/line/official-notification-lon
+/// [notification messages]: https://developers.line.biz/en/reference/line-notification-messages/
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HintKind {
-    /// See [`Msisdn::has_trunk_prefix`](crate::Msisdn::has_trunk_prefix).
-    #[error("user.msisdn: a trunk prefix, the 0 after the country code, is probably left in")]
-    TrunkPrefix,
-    /// LINE Official Notifications exist for numbers of Japan, Thailand and Taiwan.
-    #[error("user.msisdn: not a number of Japan, Thailand or Taiwan, where LINE has notifications")]
-    Country,
-    /// The response will list no results, because the request does not ask for them.
-    #[error("includeMessagesInResponse: not on, so the response will list no results")]
-    NoVerdicts,
-    /// No result can be matched with the message.
-    #[error("clientMessageId: not set, so no result can be matched with the message")]
+    /// The batch does not ask for results. Only a batch has this hint.
+    #[error("includeMessagesInResponse: not true, so the response will list no results")]
+    NoResults,
+    /// The message has no id of yours.
+    #[error("clientMessageId: not set, so the message may not be matched with its result")]
     NoClientMessageId,
-    /// The icon is not one that the spec lists.
+    /// See [`Msisdn::has_trunk_prefix`](crate::Msisdn::has_trunk_prefix).
+    #[error("user.msisdn: the 0 after the country code is probably a trunk prefix; leave it out")]
+    TrunkPrefix,
+    /// The number is not one of Japan (+81), Thailand (+66) or Taiwan (+886), the only countries
+    /// where LINE has notifications. The country decides for a national number.
+    #[error("user: not a number of Japan, Thailand or Taiwan, where LINE has notifications")]
+    Country,
+    /// The title is missing or blank. LINE's templates have one; the API does not require it.
+    #[error("content.title: not set or blank, but a template has a title")]
+    NoTitle,
+    /// The spec does not list the icon.
     #[error("content.icon: not one that the API lists")]
     UnknownIcon,
-    /// LINE shows at most 15 list items.
-    #[error("content.list: {0} entries, LINE shows at most {MAX_ITEMS}")]
+    /// The list has this many items. LINE allows at most 15.
+    #[error("content.list: {0} items, LINE allows at most {MAX_ITEMS}")]
     Items(usize),
-    /// LINE shows at most 2 buttons.
-    #[error("content.actions: {0} entries, LINE shows at most {MAX_ACTIONS}")]
+    /// The message has this many buttons. LINE allows at most 2.
+    #[error("content.actions: {0} buttons, LINE allows at most {MAX_ACTIONS}")]
     Actions(usize),
-    /// A template has at most 500 characters over title, greeting, emphasis, list and
-    /// explanation. Which unit LINE counts in is not published; here it is Unicode scalar values.
-    #[error("content: {0} characters, a template has at most {MAX_CHARS}")]
-    Characters(usize),
+    /// Title, greeting, emphasis, list and explanation, with their labels, have this many grapheme
+    /// clusters (what a reader sees as one character). That is more than 500 in any unit.
+    #[error("content: {0} characters, more than {MAX_CHARACTERS}, so it will probably be refused")]
+    TooLong(usize),
+    /// The same texts have at most 500 grapheme clusters, but this many UTF-16 code units. LINE
+    /// [counts] most texts in UTF-16 units and some in grapheme clusters. The two differ for emoji
+    /// and for Thai, whose combining marks are units of their own.
+    ///
+    /// [counts]: https://developers.line.biz/en/docs/messaging-api/text-character-count/
+    #[error("content: {0} UTF-16 units, more than {MAX_CHARACTERS}, so it may be refused")]
+    PossiblyTooLong(usize),
+    /// The SMS fallback has several segments, by the estimate of [`SmsSegments`].
+    #[error(
+        "smsFallback.text: probably {} segments in {}, each charged as one SMS",
+        .0.segments, .0.encoding
+    )]
+    SmsSegments(SmsSegments),
 }
 
 const MAX_ITEMS: usize = 15;
 const MAX_ACTIONS: usize = 2;
-const MAX_CHARS: usize = 500;
+const MAX_CHARACTERS: usize = 500;
 
 impl fmt::Display for Hint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,55 +88,64 @@ impl fmt::Display for Hint {
     }
 }
 
-pub(super) fn hints(request: &BatchRequest) -> Vec<Hint> {
-    let no_verdicts = request.include_messages_in_response != Some(true);
-    let of_batch = no_verdicts.then_some(Hint { message: None, kind: HintKind::NoVerdicts });
-    let messages = request.messages.iter().enumerate();
-    let of_messages = messages.flat_map(|(index, sent)| {
-        let no_id = sent.client_message_id.is_none();
-        no_id
-            .then_some(HintKind::NoClientMessageId)
-            .into_iter()
-            .chain(of_recipient(&sent.user))
-            .chain(of_content(&sent.content))
-            .map(move |kind| Hint { message: Some(index), kind })
-    });
-    of_batch.into_iter().chain(of_messages).collect()
-}
-
-fn of_recipient(recipient: &Recipient) -> Option<HintKind> {
-    match recipient {
-        Recipient::E164(msisdn) if msisdn.has_trunk_prefix() => Some(HintKind::TrunkPrefix),
-        Recipient::E164(msisdn) => {
-            let reached = ["+81", "+66", "+886"];
-            let reached = reached.iter().any(|code| msisdn.as_str().starts_with(code));
-            (!reached).then_some(HintKind::Country)
-        }
-        Recipient::National { country, .. } => {
-            (!matches!(country.as_str(), "JP" | "TH" | "TW")).then_some(HintKind::Country)
-        }
+impl Message {
+    /// Reports probable mistakes that the API accepts, in the order of [`HintKind`].
+    ///
+    /// [`Batch::hints`](super::Batch::hints) reports the same for each message of a batch.
+    pub fn hints(&self) -> Vec<HintKind> {
+        let Content { title, icon, list, actions, .. } = &*self.content;
+        let trunk_prefix = matches!(self.user, Recipient::E164(it) if it.has_trunk_prefix());
+        let no_title = title.as_deref().unwrap_or_default().trim().is_empty();
+        let segments = self.sms_fallback.as_ref().map(SmsFallback::segments);
+        [
+            self.client_message_id.is_none().then_some(HintKind::NoClientMessageId),
+            trunk_prefix.then_some(HintKind::TrunkPrefix),
+            (!has_notifications(&self.user)).then_some(HintKind::Country),
+            no_title.then_some(HintKind::NoTitle),
+            matches!(icon, Some(Icon::Other(_))).then_some(HintKind::UnknownIcon),
+            (list.len() > MAX_ITEMS).then_some(HintKind::Items(list.len())),
+            (actions.len() > MAX_ACTIONS).then_some(HintKind::Actions(actions.len())),
+            length(&self.content),
+            segments.filter(|sms| sms.segments > 1).map(HintKind::SmsSegments),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 }
 
-fn of_content(content: &Content) -> impl Iterator<Item = HintKind> {
-    let emphasis =
-        content.emphasis.iter().flat_map(|emphasis| [&emphasis.label, &emphasis.content]);
-    let list = content.list.iter().flat_map(|item| [&item.label, &item.content]);
-    let characters = [&content.title, &content.greeting, &content.explanation]
-        .into_iter()
-        .chain(emphasis)
-        .chain(list)
-        .flatten()
-        .map(|text| text.chars().count())
-        .sum();
-    let (items, actions) = (content.list.len(), content.actions.len());
-    let unknown_icon = matches!(content.icon, Some(Icon::Other(_)));
-    [
-        unknown_icon.then_some(HintKind::UnknownIcon),
-        (items > MAX_ITEMS).then_some(HintKind::Items(items)),
-        (actions > MAX_ACTIONS).then_some(HintKind::Actions(actions)),
-        (characters > MAX_CHARS).then_some(HintKind::Characters(characters)),
-    ]
-    .into_iter()
-    .flatten()
+pub(super) fn hints(request: &BatchRequest) -> Vec<Hint> {
+    let asks_for_results = request.include_messages_in_response == Some(true);
+    let batch = (!asks_for_results).then_some(Hint { message: None, kind: HintKind::NoResults });
+    let messages = request.messages.iter().enumerate().flat_map(|(index, message)| {
+        message.hints().into_iter().map(move |kind| Hint { message: Some(index), kind })
+    });
+    batch.into_iter().chain(messages).collect()
+}
+
+fn has_notifications(recipient: &Recipient) -> bool {
+    match recipient {
+        Recipient::E164(msisdn) => {
+            ["+81", "+66", "+886"].iter().any(|code| msisdn.as_str().starts_with(code))
+        }
+        Recipient::National { country, .. } => matches!(country.as_str(), "JP" | "TH" | "TW"),
+    }
+}
+
+/// A hint if the texts that the limit covers are too long. A grapheme cluster has at least one
+/// UTF-16 unit.
+fn length(content: &Content) -> Option<HintKind> {
+    let emphasis = content.emphasis.iter().flat_map(|it| [&it.label, &it.content]);
+    let list = content.list.iter().flat_map(|it| [&it.label, &it.content]);
+    let texts = [&content.title, &content.greeting, &content.explanation];
+    let texts = texts.into_iter().chain(emphasis).chain(list).flatten().map(Text::as_str);
+    let units = texts.clone().map(|text| text.encode_utf16().count()).sum();
+    if units <= MAX_CHARACTERS {
+        return None;
+    }
+    let graphemes = texts.map(|text| text.graphemes(true).count()).sum();
+    if graphemes > MAX_CHARACTERS {
+        return Some(HintKind::TooLong(graphemes));
+    }
+    Some(HintKind::PossiblyTooLong(units))
 }
