@@ -383,7 +383,16 @@ async fn a_hostile_response_of_16_mib_takes_less_than_64_mib() {
     let members: String = (0..).map(|name| format!("\"{name}\": [[]], ")).take(900_000).collect();
     let members = format!(r#"{{"acceptedCount": 1, {members}"batchId": {{}}}}"#);
     assert!(members.len() < size);
+    // One entry that is large, and members that are each small enough to be read.
+    let lists = |bytes: usize| format!("[{}[]]", "[],".repeat(bytes / 3));
+    let odd = r#"{"acceptedCount": 1, "batchId": {}, "messages": "#;
+    let entry = format!(r#"[{{"status": {{"state": "queued"}}, "x": {}}}]"#, lists(size - 200));
+    let entry = format!("{odd}{entry}}}");
+    let large = (0..200).map(|name| format!("\"{name}\": {}, ", lists(64_000)));
+    let large = format!(r#"{{"acceptedCount": 1, {}"batchId": {{}}}}"#, large.collect::<String>());
     for (status, body, expected) in [
+        (200, entry.into_bytes(), "Decoded"),
+        (200, large.into_bytes(), "Decoded"),
         (200, list("", "{},"), "Decoded"),
         (200, list("5,", "{},"), "Decoded"),
         (200, list("", "{},").into_iter().chain(*b"x").collect(), "Failed"),

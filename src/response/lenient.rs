@@ -15,8 +15,9 @@ use crate::types::{BatchResponse, ErrorCode, MessageResult, ReceivedList};
 const ODD_BYTES: usize = 64 * 1024;
 /// A body of more bytes that is not UTF-8 is not repaired: a copy of it would fill the memory.
 const NOT_UTF8_BYTES: usize = 4 * 1024 * 1024;
-/// Odd members that are read.
+/// Members of a response that are read beside its messages, and the most bytes of each.
 const ODD_MEMBERS: usize = 100;
+const MEMBER_BYTES: usize = 4 * 1024;
 
 /// An object, as far as its members have the right types. `None` if the text is no JSON object.
 ///
@@ -141,7 +142,7 @@ impl<'de> Deserialize<'de> for Lenient {
                         let entries = entries.ok().filter(|_| messages.is_none());
                         let entries = entries.map(|entries| entries.map(|entry| entry.0));
                         messages = Some(entries.unwrap_or_default());
-                    } else if raw.len() <= ODD_BYTES
+                    } else if raw.len() <= MEMBER_BYTES
                         && odd.len() < ODD_MEMBERS
                         && let Ok(value) = serde_json::from_str(raw)
                     {
@@ -166,13 +167,19 @@ struct Entry(MessageResult);
 impl<'de> Deserialize<'de> for Entry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(deserializer)?.get();
-        let mut result: MessageResult = object(raw).unwrap_or_default();
-        if let Some(status) = result.status.as_mut().filter(|status| status.error_code.is_none()) {
-            // A code that cannot be read is a code: the message may not be accepted.
-            let entry: Value = serde_json::from_str(raw).unwrap_or_default();
-            if !entry["status"]["errorCode"].is_null() {
-                status.error_code = Some(ErrorCode::Other(i64::MIN));
-            }
+        if let Ok(OnlyObject(result)) = serde_json::from_str(raw) {
+            return Ok(Self(result));
+        }
+        let entry = Some(raw).filter(|raw| raw.len() <= ODD_BYTES);
+        let entry: Value = entry.and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or_default();
+        // A code that cannot be read is a code: the message may not be accepted.
+        let has_code = !entry["status"]["errorCode"].is_null();
+        let Value::Object(entry) = entry else {
+            return Ok(Self(MessageResult::default()));
+        };
+        let mut result: MessageResult = members(entry).unwrap_or_default();
+        if let Some(status) = result.status.as_mut().filter(|_| has_code) {
+            status.error_code.get_or_insert(ErrorCode::Other(i64::MIN));
         }
         Ok(Self(result))
     }
