@@ -253,8 +253,8 @@ impl ClientBuilder {
 
     /// How long an idle connection may be reused. If the server closes it at the instant when a
     /// request is written, that batch is unknown, although it was never sent. Gateways close idle
-    /// connections after seconds or minutes, none is expected to within one. No reuse at all costs two round
-    /// trips per batch (`docs/COST.md`).
+    /// connections after seconds or minutes, and none is expected to within one second. No reuse at
+    /// all costs two round trips per batch (`docs/COST.md`).
     const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
     /// Starts a client with the settings of the environment:

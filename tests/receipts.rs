@@ -18,7 +18,7 @@ use crate::common::{NUMBER, assert_no_secrets, printed};
 /// Ids of the caller.
 const OWN_IDS: [&str; 2] = ["/payload/clientMessageId", "/payload/clientBatchId"];
 
-/// What no receipt can do without.
+/// The members that every receipt needs.
 const NEEDED: [&str; 4] = ["/payload", "/payload/umid", "/payload/status", "/payload/status/state"];
 
 /// What a log has of its clientMessageId.

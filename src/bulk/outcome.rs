@@ -1,4 +1,4 @@
-//! What a run reports: outcomes of messages, bad items, and why it stopped.
+//! The reports of a run: outcomes of messages, bad items, and the reason of a stop.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::invalid::{Invalid, Rule};
 use crate::outcome::Outcome;
 use crate::types::{Message, Text};
 
-/// What ended a run before the end of its input.
+/// The reason why a run ended before its input.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Stop {
@@ -49,9 +49,9 @@ pub struct MessageOutcome {
     pub position: u64,
     /// The message, with the clientMessageId that it was sent with.
     pub message: Message,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: Outcome,
-    /// What is wrong with a message that was not sent because it is invalid. Paths are those in the
+    /// The problems of a message that was not sent because it is invalid. Paths are those in the
     /// message.
     pub invalid: Option<Invalid>,
 }
@@ -79,12 +79,12 @@ pub struct BadItem {
     pub error: super::BoxError,
 }
 
-/// What became of the messages of one batch, as soon as it is known.
+/// The outcomes of one batch, as soon as they are known.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct BatchOutcome {
-    /// The messages, in the order of the input. Of a batch that was halved, those of one half. It is
-    /// empty if there are only bad items to report.
+    /// The messages, in the order of the input. A batch that was halved reports each half by
+    /// itself. The list is empty if there are only bad items to report.
     pub messages: Vec<MessageOutcome>,
     /// Bad items since the outcome before this one.
     pub bad_items: Vec<BadItem>,
@@ -98,7 +98,7 @@ pub struct BatchOutcome {
 }
 
 impl Stop {
-    /// Whether what was taken is sent all the same.
+    /// Whether the run still sends the messages that it took.
     pub(super) fn ends_the_input_alone(&self) -> bool {
         matches!(self, Self::BadItem { .. } | Self::InputPanicked { .. })
     }

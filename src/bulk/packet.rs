@@ -1,4 +1,4 @@
-//! Messages on their way.
+//! The messages of one batch, until they have their outcomes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use super::progress::Progress;
 use crate::outcome::{Outcome, OutcomeKind};
 use crate::types::{BatchRequest, Message};
 
-/// Messages that were taken from the input, on their way to an outcome.
+/// Messages that were taken from the input and have no outcome yet.
 ///
 /// However it ends, each of its messages is counted once: where a packet is dropped before its
 /// messages have their outcomes, they were not sent, or may have been if they were on the wire.

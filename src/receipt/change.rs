@@ -9,11 +9,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{Channel, DeliveryReceipt, ReceiptErrorCode, Stage};
 use crate::types::{ErrorCode, MessageResult, MessageState, StatusDetail, Text, Timestamp};
 
-/// One thing that the platform told of a message, in the answer to its batch or in a receipt.
+/// A state that the platform reported for a message, in a response or in a receipt.
 ///
 /// The same state, detail and timestamp of one message, in receipts of one channel, are one change,
-/// however often and in which way they are told. What comes from an [`Outcome`](crate::Outcome) has
-/// no timestamp.
+/// however often they are reported. A change that comes from an [`Outcome`](crate::Outcome) has no
+/// timestamp.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Change {

@@ -114,13 +114,13 @@ pub enum EventProblem {
     Receipt {
         /// The path in the JSON, such as `payload.umid`.
         field: &'static str,
-        /// What is there: `missing`, also for `null` and an empty text, or the type, such as
-        /// `a list`.
+        /// The type of its value, such as `a list`, or `missing`, also for `null` and an empty
+        /// text.
         found: &'static str,
     },
 }
 
-/// What no receipt can do without, and whether it is an object; anything else is a text.
+/// The members that every receipt needs, and whether each is an object; the others are texts.
 const NEEDED: [(&str, bool); 4] = [
     ("payload", true),
     ("payload.umid", false),

@@ -234,7 +234,7 @@ impl MessageTracker {
     /// [`send_message`](crate::Client::send_message), or one that was stored. A message that was not
     /// sent is not followed.
     ///
-    /// An unknown outcome with a umid may stand for two sends: an attempt without a response, and a
+    /// An unknown outcome with a umid may be of two sends: an attempt without a response, and a
     /// retry that has the umid. So if a receipt says that the umid was rejected or undelivered,
     /// another message stays [`Stage::Unknown`].
     pub fn outcome(&mut self, message: &Message, outcome: &Outcome) {
@@ -453,7 +453,7 @@ impl MessageTracker {
     }
 }
 
-/// What an outcome says that comes without a state.
+/// The change that follows from the kind of an outcome without a state.
 fn of_kind(kind: OutcomeKind) -> Option<Change> {
     let state = match kind {
         OutcomeKind::Accepted => MessageState::Accepted,

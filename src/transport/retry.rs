@@ -110,10 +110,10 @@ impl RetryPolicy {
     /// messages that people would rather get twice than not at all.
     ///
     /// If an attempt may have been sent and no later one gets a 2xx, the error reports the batch as
-    /// unknown. If a later attempt rejects a message, an earlier one may still
-    /// have sent it: [`Client::send_message`](crate::Client::send_message) and
-    /// runs of many messages report it as unknown, while the response of
-    /// [`Client::send`](crate::Client::send) speaks of the last attempt only.
+    /// unknown. If a later attempt rejects a message, an earlier one may still have sent it:
+    /// [`Client::send_message`](crate::Client::send_message) and runs of many messages report it as
+    /// unknown, while the response of [`Client::send`](crate::Client::send) is that of the last
+    /// attempt.
     #[must_use]
     pub fn resend_ambiguous_and_risk_duplicates(mut self) -> Self {
         self.resend_ambiguous = true;

@@ -120,19 +120,14 @@ impl fmt::Debug for ClientId {
 
 impl fmt::Debug for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.masked().0.fmt(f)
+        match self.to_system_time() {
+            Some(_) => self.0.fmt(f),
+            None => Masked(&self.0).fmt(f),
+        }
     }
 }
 
 impl Timestamp {
-    /// The text itself if it is a time, else with phone numbers masked.
-    pub(crate) fn masked(&self) -> Self {
-        if self.to_system_time().is_some() {
-            return self.clone();
-        }
-        Masked(&self.0).to_string().into()
-    }
-
     pub(crate) fn to_date_time(&self) -> Option<DateTime<Utc>> {
         // .NET writes its zero for a time that was never set.
         if self.starts_with("0001-01-01T00:00:00") {

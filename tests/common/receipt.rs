@@ -45,7 +45,7 @@ pub fn whole() -> Value {
     })
 }
 
-/// What is wrong with a receipt by the contract.
+/// The violations of the contract in a receipt.
 pub fn against_the_contract(receipt: &Value) -> Vec<String> {
     static RECEIPT: LazyLock<Validator> = LazyLock::new(|| validator(contract()));
     errors(&RECEIPT, receipt)
