@@ -6,6 +6,9 @@ pub mod sending {}
 #[doc = include_str!("../docs/guide/outcomes.md")]
 pub mod outcomes {}
 
+#[doc = include_str!("../docs/guide/phone-numbers.md")]
+pub mod phone_numbers {}
+
 #[doc = include_str!("../docs/guide/many.md")]
 pub mod many {}
 
