@@ -252,9 +252,8 @@ impl ApiError {
             code: envelope.code,
             message: message.map(|message| redact::printable(message, &ids)),
             error_id: envelope.error_id.map(|id| redact::printable(&id, &ids).into()),
-            timestamp: envelope.timestamp.map(|time| match time.to_system_time() {
-                Some(_) => time,
-                None => redact::printable(&time, &ids).into(),
+            timestamp: envelope.timestamp.map(|time| {
+                if time.is_time() { time } else { redact::printable(&time, &ids).into() }
             }),
             retry_after: retry_after::read(headers),
             excerpt: (!is_envelope && !excerpt.is_empty()).then_some(excerpt),

@@ -191,7 +191,7 @@ impl Run<'_> {
         self.position += 1;
         match item {
             Ok(mut message) => {
-                let id = || smol_str::format_smolstr!("{}-{position}", self.id).into();
+                let id = || format!("{}-{position}", self.id).into();
                 message.client_message_id.get_or_insert_with(id);
                 self.filling.push(position, message);
             }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
+use compact_str::CompactString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use smol_str::SmolStr;
 
 use super::Stage;
 use super::change::Changes;
@@ -15,7 +15,7 @@ use super::change::Changes;
 pub(super) struct Row {
     pub(super) umid: Umid,
     /// Empty where it is not known.
-    pub(super) client_message_id: SmolStr,
+    pub(super) client_message_id: CompactString,
     /// Whether anything told that it is a LON message.
     pub(super) is_lon: bool,
     /// Whether the answer to its send is known; of a row with a umid.

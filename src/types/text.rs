@@ -2,13 +2,16 @@
 //!
 //! Each decodes from any JSON text, number or boolean, and keeps it as it came.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
+#[cfg(feature = "receipt")]
 use std::time::{Duration, SystemTime};
 
+#[cfg(feature = "receipt")]
 use chrono::{DateTime, NaiveDateTime, Utc};
+use compact_str::CompactString;
 use serde::Deserializer;
-use smol_str::SmolStr;
 
 use crate::json::with_text;
 use crate::redact::Masked;
@@ -18,12 +21,12 @@ macro_rules! text {
         $(#[$doc])*
         #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
         #[serde(transparent)]
-        pub struct $name(SmolStr);
+        pub struct $name(CompactString);
 
         impl $name {
             /// The text as it is.
             pub fn as_str(&self) -> &str {
-                self.0.as_str()
+                &self.0
             }
         }
 
@@ -41,11 +44,7 @@ macro_rules! text {
             }
         }
 
-        impl<T: Into<SmolStr>> From<T> for $name {
-            fn from(text: T) -> Self {
-                Self(text.into())
-            }
-        }
+        text!(from $name: &str, &String, String, Box<str>, Cow<'_, str>);
 
         impl PartialEq<str> for $name {
             fn eq(&self, other: &str) -> bool {
@@ -78,6 +77,13 @@ macro_rules! text {
                 with_text(deserializer, |text| Self(text.into()))
             }
         }
+    };
+    (from $name:ident: $($other:ty),+) => {
+        $(impl From<$other> for $name {
+            fn from(text: $other) -> Self {
+                Self(text.into())
+            }
+        })+
     };
 }
 
@@ -120,13 +126,25 @@ impl fmt::Debug for ClientId {
 
 impl fmt::Debug for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.to_system_time() {
-            Some(_) => self.0.fmt(f),
-            None => Masked(&self.0).fmt(f),
-        }
+        if self.is_time() { self.0.fmt(f) } else { Masked(&self.0).fmt(f) }
     }
 }
 
+impl Timestamp {
+    /// Whether the text is a date and time in ISO 8601 form, by its shape: a fraction has at most
+    /// nine digits, and an offset is optional. Other text may contain a phone number.
+    pub(crate) fn is_time(&self) -> bool {
+        let shape = self.0.replace(|it: char| it.is_ascii_digit(), "0");
+        let Some(rest) = shape.strip_prefix("0000-00-00T00:00:00") else {
+            return false;
+        };
+        let offset = rest.strip_prefix('.').map_or(rest, |it| it.trim_start_matches('0'));
+        let fraction = rest.len() - offset.len();
+        fraction <= ".000000000".len() && matches!(offset, "" | "Z" | "+00:00" | "-00:00")
+    }
+}
+
+#[cfg(feature = "receipt")]
 impl Timestamp {
     pub(crate) fn to_date_time(&self) -> Option<DateTime<Utc>> {
         // .NET writes its zero for a time that was never set.
