@@ -8,6 +8,7 @@ use lon_batch::response::UnreadableReason;
 use lon_batch::types::{MessageResult, MessageState, StatusDetail, Text, Timestamp};
 use lon_batch::{Batch, BatchResponse, Content, ErrorCode, Message, Outcome, OutcomeKind};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use OutcomeKind::{Accepted, Rejected, Unknown};
 use common::{assert_no_secrets, batch, msisdn};
@@ -390,6 +391,7 @@ async fn a_hostile_response_of_16_mib_takes_less_than_64_mib() {
     let entry = format!("{odd}{entry}}}");
     let large = (0..200).map(|name| format!("\"{name}\": {}, ", lists(64_000)));
     let large = format!(r#"{{"acceptedCount": 1, {}"batchId": {{}}}}"#, large.collect::<String>());
+    let mut cases = JoinSet::new();
     for (status, body, expected) in [
         (200, entry.into_bytes(), "Decoded"),
         (200, large.into_bytes(), "Decoded"),
@@ -401,19 +403,22 @@ async fn a_hostile_response_of_16_mib_takes_less_than_64_mib() {
         (429, list("5,", "{},"), "Failed"),
         (502, vec![b'7'; size], "Failed"),
     ] {
-        let start = String::from_utf8_lossy(&body[..80]).into_owned();
-        let server =
-            common::RawServer::answering(common::answer(&format!("{status} X"), "", body)).await;
-        let mut child =
-            common::this_test_again("a_hostile_response_of_16_mib_takes_less_than_64_mib");
-        child.env(SERVER, server.base_url());
-        let output = tokio::task::spawn_blocking(move || child.output()).await.unwrap().unwrap();
-        let output = String::from_utf8(output.stdout).unwrap();
-        assert!(output.contains(expected), "{start}: {output}");
-        let peak = output.split("VmHWM:").nth(1).unwrap_or_else(|| panic!("{output}"));
-        let peak: u64 = peak.split_whitespace().next().unwrap().parse().unwrap();
-        assert!((16 * 1024..64 * 1024).contains(&peak), "{start}: {peak} kB");
+        cases.spawn(async move {
+            let start = String::from_utf8_lossy(&body[..80]).into_owned();
+            let answer = common::answer(&format!("{status} X"), "", body);
+            let server = common::RawServer::answering(answer).await;
+            let mut child =
+                common::this_test_again("a_hostile_response_of_16_mib_takes_less_than_64_mib");
+            child.env(SERVER, server.base_url());
+            let output = tokio::task::spawn_blocking(move || child.output()).await.unwrap();
+            let output = String::from_utf8(output.unwrap().stdout).unwrap();
+            assert!(output.contains(expected), "{start}: {output}");
+            let peak = output.split("VmHWM:").nth(1).unwrap_or_else(|| panic!("{output}"));
+            let peak: u64 = peak.split_whitespace().next().unwrap().parse().unwrap();
+            assert!((16 * 1024..64 * 1024).contains(&peak), "{start}: {peak} kB");
+        });
     }
+    cases.join_all().await;
 }
 
 // Outcomes
