@@ -10,6 +10,7 @@ use progenitor_client::Error as GeneratedError;
 use reqwest::Url;
 use reqwest::redirect::Policy;
 use secrecy::SecretString;
+use tracing::{Instrument, Span};
 use url::Host;
 
 use crate::error::{Error, Unreadable};
@@ -18,7 +19,7 @@ use crate::invalid::{Invalid, Problem, Subject};
 use crate::outcome::{Outcome, OutcomeKind};
 use crate::phone::Recipient;
 use crate::request::Batch;
-use crate::transport::retry::{self, Attempts, RetryPolicy};
+use crate::transport::retry::{Next, Retries, RetryPolicy};
 use crate::transport::{Transport, WasCut};
 use crate::types::{BatchRequest, BatchResponse, Message, Region, SubAccountId};
 
@@ -43,6 +44,8 @@ use crate::types::{BatchRequest, BatchResponse, Message, Region, SubAccountId};
 pub struct Client {
     generated: generated::Client,
     sub_account_id: SubAccountId,
+    /// Host and port of the base URL, for spans.
+    server: (Arc<str>, u16),
     connect_timeout: Duration,
     retry: RetryPolicy,
     only_to: Option<Arc<HashSet<Recipient>>>,
@@ -137,10 +140,28 @@ impl Client {
             return (Err(Error::RecipientNotAllowed { message }), false);
         }
         let messages = request.messages.len();
-        let batch = Single { client: self, request };
-        let sent = retry::send(&self.retry, &batch, messages).await;
-        let result = sent.result.unwrap_or_else(|| Err(Error::without_request()));
-        (result, sent.was_sent_before)
+        let mut retries = Retries::new(&self.retry, messages);
+        let attempts = async {
+            loop {
+                retries.begin();
+                match retries.after(self.attempt(request).await) {
+                    Next::Retry { delay, .. } => tokio::time::sleep(delay).await,
+                    Next::Finished { result, sent_before } => return (result, sent_before),
+                }
+            }
+        };
+        attempts.instrument(self.span(messages)).await
+    }
+
+    /// The span of sending a batch.
+    pub(crate) fn span(&self, messages: usize) -> Span {
+        tracing::info_span!(
+            "send_batch",
+            messages,
+            "http.request.method" = "POST",
+            "server.address" = &*self.server.0,
+            "server.port" = self.server.1,
+        )
     }
 
     /// Whether [`ClientBuilder::only_to`] allows a recipient.
@@ -199,18 +220,6 @@ impl Client {
     /// The URL that requests go to, without the path of the API and without a slash at its end.
     pub fn base_url(&self) -> &str {
         &self.generated.baseurl
-    }
-}
-
-/// A batch that is sent by itself.
-struct Single<'a> {
-    client: &'a Client,
-    request: &'a BatchRequest,
-}
-
-impl Attempts for Single<'_> {
-    async fn attempt(&self) -> Result<BatchResponse, Error> {
-        self.client.attempt(self.request).await
     }
 }
 
@@ -404,10 +413,13 @@ impl ClientBuilder {
             (Some(sub_account_id), Some(base_url), Some(transport), Some(http_client))
                 if problems.is_empty() =>
             {
+                let host = base_url.host_str().unwrap_or_default();
+                let server = (host.into(), base_url.port_or_known_default().unwrap_or_default());
                 let base_url = base_url.as_str().trim_end_matches('/');
                 Ok(Client {
                     generated: generated::Client::new_with_client(base_url, http_client, transport),
                     sub_account_id,
+                    server,
                     connect_timeout,
                     retry: self.retry,
                     only_to: self.only_to.map(Arc::new),

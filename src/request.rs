@@ -1,7 +1,7 @@
 //! Messages, and batches that are known to be valid.
 
 mod batch;
-mod hints;
+pub(crate) mod hints;
 mod message;
 mod read;
 mod segments;

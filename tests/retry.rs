@@ -497,17 +497,32 @@ async fn attempts_are_logged_without_texts_numbers_and_keys() {
     let log = log::take();
     let ours: Vec<_> = log.lines().filter(|line| line.contains("lon_batch")).collect();
     assert_eq!(ours.len(), 2, "{log}");
-    assert!(ours[0].contains(" WARN "), "{log}");
-    let fields = "retrying a batch attempt=1 messages=2 status=429 outcome=\"not_sent\" delay_ms=1";
-    assert!(ours[0].contains(fields), "{log}");
-    assert!(ours[1].contains(" DEBUG "), "{log}");
-    let fields = "sent a batch attempt=2 messages=2 status=429 outcome=\"not_sent\"";
-    assert!(ours[1].ends_with(fields), "{log}");
+    let (host, port) = (server.address.ip(), server.address.port());
+    let span = format!(
+        "send_batch{{messages=2 http.request.method=\"POST\" server.address=\"{host}\" \
+         server.port={port}}}: lon_batch::transport::retry: "
+    );
+    for (line, level, fields) in [
+        (
+            ours[0],
+            " WARN ",
+            "retrying a batch messages=2 http.request.resend_count=0 \
+             http.response.status_code=429 outcome=\"not_sent\" delay_ms=1",
+        ),
+        (
+            ours[1],
+            " DEBUG ",
+            "an attempt failed messages=2 http.request.resend_count=1 \
+             http.response.status_code=429 outcome=\"not_sent\"",
+        ),
+    ] {
+        assert!(line.contains(level) && line.contains(&format!("{span}{fields}")), "{line}");
+    }
     let taken = RawServer::answering(answer("202 Accepted", "", ACCEPTED)).await;
     let client = client_of(taken.base_url()).build().unwrap();
     soon(client.send(&batch(&["a"]))).await.unwrap();
     let last = log::take();
-    let fields = "sent a batch attempt=1 messages=1 outcome=\"accepted\"";
+    let fields = "the platform accepted the batch messages=1 http.request.resend_count=0 accepted=1 rejected=0";
     assert!(last.contains(fields), "{last}");
     for hidden in ["order-1", "Jane", "Hello", "my-subaccount"] {
         assert!(!ours.concat().contains(hidden), "{log}");

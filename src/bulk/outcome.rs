@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::BoxError;
 use crate::error::Error;
-use crate::invalid::{Invalid, Rule};
 use crate::outcome::Outcome;
-use crate::types::{Message, Text};
+use crate::types::Message;
 
 /// The reason why a run ended before its input.
 #[derive(Clone, Debug)]
@@ -17,17 +17,19 @@ pub enum Stop {
     /// The platform refuses everything that the run sends: the key, the sub-account, the address or
     /// the version of the API is wrong.
     Refused(Arc<Error>),
-    /// A batch was tried as often and as long as the [`RetryPolicy`](crate::RetryPolicy) allows,
-    /// or the platform asked for a longer wait than that.
+    /// Retries are exhausted: a chunk was tried as often and as long as the
+    /// [`RetryPolicy`](crate::RetryPolicy) allows, or the platform asked for a longer wait.
     GaveUp(Arc<Error>),
-    /// This many consecutive batches ended without a known outcome; see
+    /// This many consecutive chunks ended without a known outcome; see
     /// [`stop_after_unknown`](super::Bulk::stop_after_unknown).
     Unanswered {
-        /// How many.
-        batches: u32,
-        /// The last error; `None` if the last response could be read.
+        /// The number of chunks.
+        chunks: u32,
+        /// The last error; `None` if the last response could be parsed.
         error: Option<Arc<Error>>,
     },
+    /// The [journal](super::Journal) failed. Nothing was sent that it had not recorded before.
+    Journal(Arc<dyn std::error::Error + Send + Sync>),
     /// An item of the input was bad, and the run was set to end there. Everything before it was
     /// sent.
     BadItem {
@@ -36,70 +38,14 @@ pub enum Stop {
     },
     /// The input panicked. Everything before that was sent.
     InputPanicked {
-        /// The position of the item that was asked for.
+        /// The position of the next item.
         position: u64,
     },
 }
 
-/// A message and what became of it.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct MessageOutcome {
-    /// The position of the message in the input, counted from 0, bad items included.
-    pub position: u64,
-    /// The message, with the clientMessageId that it was sent with.
-    pub message: Message,
-    /// Its outcome.
-    pub outcome: Outcome,
-    /// The problems of a message that was not sent because it is invalid. Paths are those in the
-    /// message.
-    pub invalid: Option<Invalid>,
-}
-
-impl MessageOutcome {
-    /// Whether resending cannot deliver the message twice: it was rejected or not sent.
-    ///
-    /// It is false of a message that has the clientMessageId of another in its batch, since the
-    /// other may be the same message, and may have been sent.
-    pub fn can_be_resent(&self) -> bool {
-        let problems = self.invalid.iter().flat_map(Invalid::problems);
-        let is_duplicate =
-            problems.into_iter().any(|problem| matches!(problem.rule, Rule::Duplicate { .. }));
-        self.outcome.kind.can_be_resent() && !is_duplicate
-    }
-}
-
-/// An item of the input that is no message.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct BadItem {
-    /// The position of the item in the input, counted from 0.
-    pub position: u64,
-    /// The error of the input.
-    pub error: super::BoxError,
-}
-
-/// The outcomes of one batch, as soon as they are known.
-#[derive(Debug, Default)]
-#[non_exhaustive]
-pub struct BatchOutcome {
-    /// The messages, in the order of the input. A batch that was halved reports each half by
-    /// itself. The list is empty if there are only bad items to report.
-    pub messages: Vec<MessageOutcome>,
-    /// Bad items since the outcome before this one.
-    pub bad_items: Vec<BadItem>,
-    /// The id that the platform gave to the batch.
-    pub batch_id: Option<Text>,
-    /// How many requests were made for the batch.
-    pub attempts: u32,
-    /// Where the response contradicts itself, a sentence each; see
-    /// [`Report::disagreements`](crate::Report::disagreements).
-    pub disagreements: Vec<String>,
-}
-
 impl Stop {
-    /// Whether the run still sends the messages that it took.
-    pub(super) fn ends_the_input_alone(&self) -> bool {
+    /// Whether the run still sends the messages that it has read.
+    pub(super) fn ends_input_only(&self) -> bool {
         matches!(self, Self::BadItem { .. } | Self::InputPanicked { .. })
     }
 }
@@ -110,14 +56,67 @@ impl fmt::Display for Stop {
             Self::Cancelled => f.write_str("cancelled"),
             Self::Refused(error) => write!(f, "every batch would be refused: {error}"),
             Self::GaveUp(error) => write!(f, "gave up: {error}"),
-            Self::Unanswered { batches, error } => {
-                write!(f, "{batches} batches in a row without a known outcome")?;
+            Self::Unanswered { chunks, error } => {
+                write!(f, "{chunks} chunks in a row without a known outcome")?;
                 error.as_ref().map_or(Ok(()), |error| write!(f, ": {error}"))
             }
+            Self::Journal(error) => write!(f, "the journal failed: {error}"),
             Self::BadItem { position } => write!(f, "item {position} of the input is bad"),
             Self::InputPanicked { position } => {
                 write!(f, "the input panicked at item {position}")
             }
         }
     }
+}
+
+/// A message and its outcome.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct MessageOutcome {
+    /// The position of the message in the input, counted from 0, bad items and skipped messages
+    /// included. From a [`Sender`](super::Sender), the position in its chunk.
+    pub position: u64,
+    /// The message, with the clientMessageId that it was sent with.
+    pub message: Message,
+    /// Its outcome.
+    pub outcome: Outcome,
+    /// The position of the first message of its chunk that has the same clientMessageId. That one was
+    /// sent, and this one was not.
+    pub duplicate_of: Option<u64>,
+}
+
+impl MessageOutcome {
+    /// Whether resending cannot deliver the message twice: it was rejected or not sent.
+    ///
+    /// It is false for a [duplicate](Self::duplicate_of), because the first of the two may be the same
+    /// message and may have been sent.
+    pub fn can_be_resent(&self) -> bool {
+        self.outcome.kind.can_be_resent() && self.duplicate_of.is_none()
+    }
+}
+
+/// An item of the input that is no message.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct BadItem {
+    /// The position of the item in the input, counted from 0.
+    pub position: u64,
+    /// The error of the input.
+    pub error: BoxError,
+}
+
+/// The outcomes of one chunk, as soon as they are known.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct BatchOutcome {
+    /// The messages, in the order of the input. The list is empty if there are only bad items to
+    /// report.
+    pub messages: Vec<MessageOutcome>,
+    /// Bad items since the outcome before this one.
+    pub bad_items: Vec<BadItem>,
+    /// How many requests were made for the chunk.
+    pub requests: u32,
+    /// Contradictions in the responses, one sentence each; see
+    /// [`Report::disagreements`](crate::Report::disagreements).
+    pub disagreements: Vec<String>,
 }

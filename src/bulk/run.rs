@@ -1,95 +1,110 @@
-//! A run: takes messages, cuts batches, keeps several in flight, and reports their outcomes.
+//! A run: reads messages, cuts chunks, keeps several in flight, and reports their outcomes.
 
-use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::mem;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
+use tracing::{Instrument, Span};
 
 use super::BoxError;
-use super::courier::{Courier, Delivery};
+use super::journal::Journal;
 use super::outcome::{BadItem, BatchOutcome, MessageOutcome, Stop};
-use super::packet::Packet;
-use super::progress::{Progress, Summary};
+use super::progress::{Counts, Progress, Summary};
+use super::sender::{Sender, Sent};
+use crate::outcome::{Outcome, OutcomeKind};
+use crate::request::{HintKind, MessageContent, SharedContent, hints};
 use crate::types::Message;
 
-/// Bad items that are kept until they are told.
+/// Bad items that are kept until they are reported.
 const BAD_ITEMS: usize = 1000;
 
-/// A run of messages through a [`Client`](crate::Client): a stream of outcomes, batch by batch. Made
+/// A run of messages through a [`Client`](crate::Client): a stream of outcomes, chunk by chunk. Made
 /// by [`Bulk::send`](super::Bulk::send).
 ///
-/// Call [`next`](Self::next) until it returns `None`; then every message taken from the input has its
-/// outcome. The run is pull-driven: it reads input only while you poll it. Batches in flight finish
-/// either way.
+/// Call [`next`](Self::next) until it returns `None`; then every message that was read has its
+/// outcome. The run reads input and starts chunks only while you poll it. Chunks in flight finish
+/// either way, and their outcomes wait for you.
 ///
 /// # Dropping it
-/// A run that is dropped takes nothing more. Batches in flight finish, unless their runtime shuts
-/// down; [`Progress`] counts their outcomes, and nobody sees them.
-#[must_use = "nothing is taken or sent until it is asked for with `next` or `finish`"]
-pub struct Run<'a> {
-    pub(super) courier: Arc<Courier>,
-    pub(super) id: String,
+/// A dropped run reads nothing more. Chunks in flight finish and are journalled, unless the runtime
+/// shuts down; [`Progress`] counts their outcomes, and nobody sees them.
+///
+/// # Panics
+/// A panic of the input or of the journal propagates to the caller of `next`. Poll again to get the
+/// outcomes of the other chunks in flight.
+#[must_use = "nothing is read or sent until it is polled with `next` or `finish`"]
+pub struct Run<'a, J = ()> {
+    pub(super) sender: Sender<J>,
+    pub(super) settings: Settings<'a>,
+    pub(super) progress: Progress,
     pub(super) input: Option<Input<'a>>,
-    pub(super) settings: Settings,
     /// The position of the next item.
     pub(super) position: u64,
-    /// Messages that are not enough for a batch yet, and since when.
-    pub(super) filling: Packet,
-    pub(super) filling_since: Option<Pin<Box<Sleep>>>,
+    /// Messages of the next chunk with their positions, and the time until they leave as they are.
+    pub(super) filling: (Vec<u64>, Vec<Message>),
+    pub(super) fill_until: Option<Pin<Box<Sleep>>>,
     pub(super) bad_items: Vec<BadItem>,
-    /// Halves of batches that were too large.
-    pub(super) halves: VecDeque<Packet>,
-    pub(super) tasks: JoinSet<Delivery>,
-    pub(super) packets: HashMap<Id, Arc<Packet>>,
-    pub(super) stopped: Pin<Box<WaitForCancellationFutureOwned>>,
-    pub(super) ended: bool,
+    pub(super) chunks: JoinSet<BatchOutcome>,
+    /// An outcome to return, kept here because the input may panic before it is returned.
+    pub(super) finished: Option<BatchOutcome>,
+    pub(super) hints: SharedHints,
+    pub(super) cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+    pub(super) span: Span,
+    pub(super) state: State,
 }
 
-/// What a run does, beside what its courier does.
-#[derive(Clone, Copy)]
-pub(super) struct Settings {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Running,
+    /// The input is being polled. If it is still in this state at the next poll, it panicked.
+    Reading,
+    Ended,
+}
+
+/// The settings of a run that its sender does not need.
+pub(super) struct Settings<'a> {
+    pub run_id: String,
     pub concurrency: usize,
     pub max_wait: Duration,
     pub stop_at_bad_item: bool,
+    pub stop_after_unknown: Option<u32>,
+    pub skip: Option<Box<Skip<'a>>>,
 }
 
-/// Where messages come from.
+pub(super) type Skip<'a> = dyn FnMut(u64, &Message) -> bool + Send + 'a;
+
+/// The source of messages.
 pub(super) enum Input<'a> {
     Iterator(Box<dyn Iterator<Item = Result<Message, BoxError>> + Send + 'a>),
     Stream(Pin<Box<dyn Stream<Item = Result<Message, BoxError>> + Send + 'a>>),
 }
 
-impl Input<'_> {
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, BoxError>>> {
-        match self {
-            Self::Iterator(iterator) => Poll::Ready(iterator.next()),
-            Self::Stream(stream) => stream.as_mut().poll_next(cx),
-        }
-    }
+/// The hints of the last shared content: most messages of a run share it.
+#[derive(Default)]
+pub(super) struct SharedHints {
+    content: Option<SharedContent>,
+    hints: Vec<HintKind>,
 }
 
-impl Run<'_> {
-    /// The outcome of the next batch; `None` once every message that was taken has its outcome.
-    ///
-    /// Batches come as they are settled, not in the order of the input. A call that is dropped
-    /// before it is ready loses nothing.
+impl<J: Journal> Run<'_, J> {
+    /// Waits for the outcomes of the next chunk that has finished, in any order, and meanwhile reads
+    /// input and starts chunks. Returns `None` once every message that was read has its outcome. If
+    /// you drop the call before it is ready, nothing is lost.
     ///
     /// # Panics
-    /// Outside a tokio runtime with its timers on.
+    /// Outside a tokio runtime with timers, and with the input or the journal.
     pub async fn next(&mut self) -> Option<BatchOutcome> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
-    /// Runs to the end and returns the sums alone.
+    /// Runs to the end and returns only the summary.
     ///
     /// # Panics
     /// As [`next`](Self::next).
@@ -98,286 +113,267 @@ impl Run<'_> {
         self.summary()
     }
 
-    /// Takes nothing more. Batches in flight finish, and messages that wait are not sent.
-    /// [`next`](Self::next) still returns the outcomes of both.
-    pub fn cancel(&self) {
-        self.courier.stop.cancel();
-    }
-
-    /// The progress of the run, for another task to read.
-    pub fn progress(&self) -> Progress {
-        self.courier.progress.clone()
-    }
-
-    /// How far the run is, or how it ended.
-    pub fn summary(&self) -> Summary {
-        self.courier.progress.summary()
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.courier.stop.is_cancelled()
-    }
-
-    fn packet(&self) -> Packet {
-        Packet::new(&self.id, &self.courier.progress)
-    }
-
-    /// Starts as many batches as may be on their way at a time.
-    fn start_batches(&mut self, cx: &mut Context<'_>) {
-        while self.tasks.len() < self.settings.concurrency && !self.is_stopped() {
-            let packet = match self.halves.pop_front() {
-                Some(half) => half,
-                None => match self.take(cx) {
-                    Poll::Ready(Some(packet)) => packet,
-                    Poll::Ready(None) | Poll::Pending => return,
-                },
-            };
-            let packet = Arc::new(packet);
-            let task = {
-                let (courier, packet) = (Arc::clone(&self.courier), Arc::clone(&packet));
-                async move { courier.deliver(&packet).await }
-            };
-            let id = self.tasks.spawn(task).id();
-            self.packets.insert(id, packet);
-        }
-    }
-
-    /// Takes a batch from the input; `None` at its end.
-    fn take(&mut self, cx: &mut Context<'_>) -> Poll<Option<Packet>> {
-        let before = self.filling.len();
-        let taken = self.fill(cx);
-        self.courier.progress.take(self.filling.len() - before);
-        ready!(taken);
-        Poll::Ready(self.filled())
-    }
-
-    /// What was taken and is not on its way yet, whether it is enough for a batch or not.
-    fn filled(&mut self) -> Option<Packet> {
-        self.filling_since = None;
-        let empty = self.packet();
-        let packet = std::mem::replace(&mut self.filling, empty);
-        (packet.len() > 0).then_some(packet)
-    }
-
-    /// Ready when what was taken is to be sent.
+    /// Reads the next chunk if the input has enough messages, or has ended.
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let enough = self.courier.sizes.messages();
-        while self.filling.len() < enough {
+        while self.filling.1.len() < self.sender.group.max_messages {
             let Some(input) = &mut self.input else {
                 return Poll::Ready(());
             };
-            let item = catch_unwind(AssertUnwindSafe(|| input.poll_next(cx)));
-            let Ok(item) = item else {
-                let position = self.position;
-                self.end_input(Stop::InputPanicked { position });
-                return Poll::Ready(());
-            };
-            match item {
-                Poll::Ready(Some(item)) => self.take_item(item),
-                Poll::Ready(None) => self.close_input(),
-                Poll::Pending if self.filling.len() > 0 => return self.wait_for_more(cx),
-                Poll::Pending => return Poll::Pending,
-            }
             if self.bad_items.len() >= BAD_ITEMS {
-                // They are told first, whatever waits.
+                // They are reported first.
                 return Poll::Pending;
+            }
+            self.state = State::Reading;
+            let item = match input {
+                Input::Iterator(iterator) => Poll::Ready(iterator.next()),
+                Input::Stream(stream) => stream.as_mut().poll_next(cx),
+            };
+            self.state = State::Running;
+            match item {
+                Poll::Ready(Some(item)) => self.read(item),
+                Poll::Ready(None) => self.input = None,
+                Poll::Pending if self.filling.1.is_empty() => return Poll::Pending,
+                Poll::Pending => {
+                    let max_wait = self.settings.max_wait;
+                    let sleep = || Box::pin(tokio::time::sleep(max_wait));
+                    return self.fill_until.get_or_insert_with(sleep).as_mut().poll(cx);
+                }
             }
         }
         Poll::Ready(())
     }
 
-    fn take_item(&mut self, item: Result<Message, BoxError>) {
+    fn read(&mut self, item: Result<Message, BoxError>) {
         let position = self.position;
         self.position += 1;
-        match item {
-            Ok(mut message) => {
-                let id = || format!("{}-{position}", self.id).into();
-                message.client_message_id.get_or_insert_with(id);
-                self.filling.push(position, message);
-            }
+        let mut message = match item {
+            Ok(message) => message,
             Err(error) => {
-                self.courier.progress.bad_item();
                 self.bad_items.push(BadItem { position, error });
+                self.progress.count(|counts| counts.bad_items += 1);
                 if self.settings.stop_at_bad_item {
-                    self.end_input(Stop::BadItem { position });
+                    self.progress.stop(Stop::BadItem { position });
+                    self.input = None;
                 }
+                return;
             }
-        }
-    }
-
-    /// Takes nothing more, and sends what was taken.
-    fn end_input(&mut self, reason: Stop) {
-        self.courier.progress.stop(reason);
-        self.close_input();
-    }
-
-    fn close_input(&mut self) {
-        let input = self.input.take();
-        if catch_unwind(AssertUnwindSafe(|| drop(input))).is_err() {
-            let position = self.position;
-            self.courier.progress.stop(Stop::InputPanicked { position });
-        }
-    }
-
-    /// Ready when the messages that are not enough for a batch have waited long enough.
-    fn wait_for_more(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let max_wait = self.settings.max_wait;
-        let sleep =
-            self.filling_since.get_or_insert_with(|| Box::pin(tokio::time::sleep(max_wait)));
-        sleep.as_mut().poll(cx)
-    }
-
-    /// What a task that ended has to tell; `None` where all its messages go on in halves.
-    fn settle(&mut self, ended: Result<(Id, Delivery), JoinError>) -> Option<BatchOutcome> {
-        let id = match &ended {
-            Ok((id, _)) => *id,
-            Err(error) => error.id(),
         };
-        let packet = self.packets.remove(&id)?;
-        let delivery = match ended {
-            Ok((_, delivery)) => delivery,
-            Err(_) => Delivery::given_up(&packet),
-        };
-        self.tell(packet, delivery)
+        let id = || format!("{}-{position}", self.settings.run_id).into();
+        message.client_message_id.get_or_insert_with(id);
+        if self.settings.skip.as_mut().is_some_and(|skip| skip(position, &message)) {
+            self.progress.count(|counts| counts.skipped += 1);
+            return;
+        }
+        self.progress.count(|counts| counts.taken += 1);
+        for hint in self.hints.of(&message) {
+            self.progress.hint(position, hint);
+        }
+        self.filling.0.push(position);
+        self.filling.1.push(message);
     }
 
-    /// What became of a packet; `None` where all its messages go on in halves.
-    fn tell(&mut self, packet: Arc<Packet>, delivery: Delivery) -> Option<BatchOutcome> {
-        let mut messages = Vec::with_capacity(delivery.outcomes.len());
-        let mut open = Vec::new();
-        let mut invalid = delivery.invalid;
-        let all = Packet::into_messages(packet).zip(delivery.outcomes).enumerate();
-        for (place, ((position, message), outcome)) in all {
-            match outcome {
-                Some(outcome) => {
-                    let invalid = invalid.remove(&place);
-                    messages.push(MessageOutcome { position, message, outcome, invalid });
-                }
-                None => open.push((position, message)),
+    /// Starts chunks until enough are in flight.
+    fn start_chunks(&mut self, cx: &mut Context<'_>) {
+        while self.chunks.len() < self.settings.concurrency && !self.is_stopped() {
+            if self.fill(cx).is_pending() || self.filling.1.is_empty() {
+                return;
             }
-        }
-        self.halve(open);
-        if messages.is_empty() {
-            return None;
-        }
-        Some(BatchOutcome {
-            messages,
-            bad_items: std::mem::take(&mut self.bad_items),
-            batch_id: delivery.batch_id,
-            attempts: delivery.attempts,
-            disagreements: delivery.disagreements,
-        })
-    }
-
-    fn halve(&mut self, open: Vec<(u64, Message)>) {
-        let half = open.len().div_ceil(2);
-        let (mut first, mut second) = (self.packet(), self.packet());
-        for (index, (position, message)) in open.into_iter().enumerate() {
-            let packet = if index < half { &mut first } else { &mut second };
-            packet.push(position, message);
-        }
-        for half in [second, first] {
-            if half.len() > 0 {
-                self.halves.push_front(half);
-            }
+            self.fill_until = None;
+            let (positions, messages) = mem::take(&mut self.filling);
+            let chunk = InFlight {
+                sender: self.sender.clone(),
+                progress: self.progress.clone(),
+                stop_after_unknown: self.settings.stop_after_unknown,
+                open: positions.len() as u64,
+            };
+            self.chunks.spawn(chunk.send(positions, messages).instrument(self.span.clone()));
         }
     }
 
-    /// Whether nothing is to be taken or sent, and nothing is on its way.
-    fn is_over(&self) -> bool {
-        self.input.is_none()
-            && self.filling.len() == 0
-            && self.halves.is_empty()
-            && self.tasks.is_empty()
+    /// Bad items, and after a stop the messages that were read and will not be sent.
+    fn report_waiting(&mut self, stopped: bool) -> BatchOutcome {
+        let bad_items = mem::take(&mut self.bad_items);
+        if !stopped {
+            return BatchOutcome { bad_items, ..BatchOutcome::default() };
+        }
+        let (positions, messages) = mem::take(&mut self.filling);
+        let messages = positions.into_iter().zip(messages).map(|(position, message)| {
+            let outcome = Outcome::new(OutcomeKind::NotSent).because("the run stopped");
+            MessageOutcome { position, message, outcome, duplicate_of: None }
+        });
+        let messages: Vec<_> = messages.collect();
+        self.progress.settle(&messages, 0);
+        BatchOutcome { messages, bad_items, ..BatchOutcome::default() }
     }
 
-    fn only_bad_items(&mut self) -> BatchOutcome {
-        BatchOutcome { bad_items: std::mem::take(&mut self.bad_items), ..BatchOutcome::default() }
-    }
-
-    /// Of a run that was stopped: messages that were taken and will not be sent.
-    fn unsent(&mut self) -> Option<BatchOutcome> {
-        self.close_input();
-        let packet = self.halves.pop_front().or_else(|| self.filled())?;
-        let delivery = Delivery::given_up(&packet);
-        self.tell(Arc::new(packet), delivery)
+    /// Whether nothing is left to read or to report but chunks in flight.
+    fn is_drained(&self) -> bool {
+        self.input.is_none() && self.filling.1.is_empty()
     }
 }
 
-impl Stream for Run<'_> {
+impl<J> Run<'_, J> {
+    /// Reads nothing more. Chunks in flight finish, and messages that wait are not sent.
+    /// [`next`](Self::next) still returns the outcomes of both.
+    pub fn cancel(&self) {
+        self.sender.group.cancel.cancel();
+    }
+
+    /// The progress of the run, for another task to read.
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+
+    /// The progress of the run at this moment, or its result.
+    pub fn summary(&self) -> Summary {
+        self.progress.summary()
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.sender.group.cancel.is_cancelled()
+    }
+}
+
+/// A chunk that is being sent. If its task ends early, its messages count as unknown.
+struct InFlight<J> {
+    sender: Sender<J>,
+    progress: Progress,
+    stop_after_unknown: Option<u32>,
+    open: u64,
+}
+
+impl<J: Journal> InFlight<J> {
+    async fn send(mut self, positions: Vec<u64>, messages: Vec<Message>) -> BatchOutcome {
+        let Sent { mut messages, requests, disagreements, error, mut stop } =
+            self.sender.send(messages).await;
+        let chunks = self.progress.settle(&messages, requests);
+        self.open = 0;
+        if self.stop_after_unknown.is_some_and(|most| chunks >= most) {
+            stop.get_or_insert(Stop::Unanswered { chunks, error });
+        }
+        if let Some(stop) = stop {
+            self.progress.stop(stop);
+            self.sender.group.cancel.cancel();
+        }
+        let position = |place: u64| positions[usize::try_from(place).unwrap_or_default()];
+        for message in &mut messages {
+            message.position = position(message.position);
+            message.duplicate_of = message.duplicate_of.map(position);
+        }
+        BatchOutcome { messages, bad_items: Vec::new(), requests, disagreements }
+    }
+}
+
+impl<J> Drop for InFlight<J> {
+    fn drop(&mut self) {
+        if self.open > 0 {
+            self.progress.end_without_outcome(OutcomeKind::Unknown, self.open);
+        }
+    }
+}
+
+impl SharedHints {
+    fn of(&mut self, message: &Message) -> Vec<HintKind> {
+        let MessageContent::Shared(content) = &message.content else {
+            return message.hints();
+        };
+        if self.content.as_ref().is_none_or(|last| !last.is_same(content)) {
+            self.content = Some(content.clone());
+            self.hints = hints::of_content(content);
+        }
+        hints::of_message(message, &self.hints)
+    }
+}
+
+impl<J: Journal> Stream for Run<'_, J> {
     type Item = BatchOutcome;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<BatchOutcome>> {
         let run = self.get_mut();
+        let span = run.span.clone();
+        let _entered = span.enter();
+        if run.state == State::Reading {
+            let position = run.position;
+            run.progress.stop(Stop::InputPanicked { position });
+            run.state = State::Running;
+            run.input = None;
+        }
+        if run.state == State::Ended {
+            return Poll::Ready(None);
+        }
         loop {
-            if run.ended {
-                return Poll::Ready(None);
+            if run.finished.is_none() {
+                match run.chunks.poll_join_next(cx) {
+                    Poll::Ready(Some(Ok(outcome))) => run.finished = Some(outcome),
+                    Poll::Ready(Some(Err(error))) => match error.try_into_panic() {
+                        Ok(panic) => std::panic::resume_unwind(panic),
+                        // The runtime shuts down. The messages count as unknown.
+                        Err(_) => continue,
+                    },
+                    Poll::Ready(None) | Poll::Pending => {}
+                }
             }
-            // The future wakes this task when the run is stopped from elsewhere.
-            let stopped = run.is_stopped() || run.stopped.as_mut().poll(cx).is_ready();
+            let in_flight = run.chunks.len();
+            // Before the outcome is returned, so that no chunk waits for the reader.
+            run.start_chunks(cx);
+            if let Some(mut outcome) = run.finished.take() {
+                outcome.bad_items = mem::take(&mut run.bad_items);
+                return Poll::Ready(Some(outcome));
+            }
+            // The future wakes this task when the run is cancelled from elsewhere.
+            let stopped = run.is_stopped() || run.cancelled.as_mut().poll(cx).is_ready();
+            if stopped && !(run.is_drained() && run.chunks.is_empty()) {
+                run.progress.stop(Stop::Cancelled);
+            }
             if stopped {
-                if !run.is_over() {
-                    run.courier.progress.stop(Stop::Cancelled);
-                }
-                if let Some(outcome) = run.unsent() {
-                    return Poll::Ready(Some(outcome));
-                }
+                run.input = None;
             }
-            let before = run.tasks.len();
-            let outcome = match run.tasks.poll_join_next_with_id(cx) {
-                Poll::Ready(Some(ended)) => run.settle(ended),
-                Poll::Ready(None) | Poll::Pending => None,
-            };
-            let ended = run.tasks.len() < before;
-            let running = run.tasks.len();
-            // Before what ended is told, so that no batch waits for the reader.
-            run.start_batches(cx);
-            if outcome.is_some() {
-                return Poll::Ready(outcome);
+            let is_unsent = stopped && !run.filling.1.is_empty();
+            if is_unsent || run.bad_items.len() >= BAD_ITEMS {
+                return Poll::Ready(Some(run.report_waiting(stopped)));
             }
-            if run.bad_items.len() >= BAD_ITEMS {
-                return Poll::Ready(Some(run.only_bad_items()));
-            }
-            let started = run.tasks.len() > running;
-            if ended || started || run.is_stopped() != stopped {
-                // Halves may wait, or what was started has to be looked at.
+            if run.chunks.len() > in_flight {
+                // A chunk that was started has to be polled for.
                 continue;
             }
-            if !run.tasks.is_empty() {
+            if !run.chunks.is_empty() {
                 return Poll::Pending;
             }
-            // There is no batch that they could be told with.
             if !run.bad_items.is_empty() {
-                return Poll::Ready(Some(run.only_bad_items()));
+                return Poll::Ready(Some(run.report_waiting(stopped)));
             }
-            if stopped || run.is_over() {
-                run.ended = true;
-                run.courier.progress.close();
-                return Poll::Ready(None);
+            if !run.is_drained() {
+                return Poll::Pending;
             }
-            return Poll::Pending;
+            run.state = State::Ended;
+            run.progress.close();
+            let Counts { accepted, rejected, not_sent, unknown, requests, .. } =
+                run.progress.summary().counts;
+            tracing::info!(accepted, rejected, not_sent, unknown, requests, "the run ended");
+            return Poll::Ready(None);
         }
     }
 }
 
-impl Drop for Run<'_> {
+impl<J> Drop for Run<'_, J> {
     fn drop(&mut self) {
-        if !self.ended {
-            if !self.is_over() {
-                self.courier.progress.stop(Stop::Cancelled);
+        if self.state != State::Ended {
+            if self.input.is_some() || !self.filling.1.is_empty() || !self.chunks.is_empty() {
+                self.progress.stop(Stop::Cancelled);
             }
-            self.courier.progress.close();
+            self.progress.end_without_outcome(OutcomeKind::NotSent, self.filling.1.len() as u64);
+            self.progress.close();
             self.cancel();
         }
         // A request that is cut off may have been sent; one that ends is known.
-        self.tasks.detach_all();
+        self.chunks.detach_all();
     }
 }
 
-impl fmt::Debug for Run<'_> {
+impl<J> fmt::Debug for Run<'_, J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Run")
-            .field("run_id", &self.id)
+            .field("run_id", &self.settings.run_id)
             .field("summary", &self.summary())
             .finish_non_exhaustive()
     }

@@ -93,25 +93,42 @@ impl Message {
     ///
     /// [`Batch::hints`](super::Batch::hints) reports the same for each message of a batch.
     pub fn hints(&self) -> Vec<HintKind> {
-        let Content { title, icon, list, actions, .. } = &*self.content;
-        let trunk_prefix = matches!(self.user, Recipient::E164(it) if it.has_trunk_prefix());
-        let no_title = title.as_deref().unwrap_or_default().trim().is_empty();
-        let segments = self.sms_fallback.as_ref().map(SmsFallback::segments);
-        [
-            self.client_message_id.is_none().then_some(HintKind::NoClientMessageId),
-            trunk_prefix.then_some(HintKind::TrunkPrefix),
-            (!has_notifications(&self.user)).then_some(HintKind::Country),
-            no_title.then_some(HintKind::NoTitle),
-            matches!(icon, Some(Icon::Other(_))).then_some(HintKind::UnknownIcon),
-            (list.len() > MAX_ITEMS).then_some(HintKind::Items(list.len())),
-            (actions.len() > MAX_ACTIONS).then_some(HintKind::Actions(actions.len())),
-            length(&self.content),
-            segments.filter(|sms| sms.segments > 1).map(HintKind::SmsSegments),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+        of_message(self, &of_content(&self.content))
     }
+}
+
+/// The hints of a message whose content has these.
+pub(crate) fn of_message(message: &Message, content: &[HintKind]) -> Vec<HintKind> {
+    let trunk_prefix = matches!(message.user, Recipient::E164(it) if it.has_trunk_prefix());
+    let hints = [
+        message.client_message_id.is_none().then_some(HintKind::NoClientMessageId),
+        trunk_prefix.then_some(HintKind::TrunkPrefix),
+        (!has_notifications(&message.user)).then_some(HintKind::Country),
+    ];
+    let segments = message.sms_fallback.as_ref().and_then(several_segments);
+    let content = content.iter().cloned();
+    hints.into_iter().flatten().chain(content).chain(segments).collect()
+}
+
+pub(crate) fn of_content(content: &Content) -> Vec<HintKind> {
+    let Content { title, icon, list, actions, .. } = content;
+    let no_title = title.as_deref().unwrap_or_default().trim().is_empty();
+    let hints = [
+        no_title.then_some(HintKind::NoTitle),
+        matches!(icon, Some(Icon::Other(_))).then_some(HintKind::UnknownIcon),
+        (list.len() > MAX_ITEMS).then_some(HintKind::Items(list.len())),
+        (actions.len() > MAX_ACTIONS).then_some(HintKind::Actions(actions.len())),
+        length(content),
+    ];
+    hints.into_iter().flatten().collect()
+}
+
+fn several_segments(sms: &SmsFallback) -> Option<HintKind> {
+    // So few bytes are one segment in any encoding.
+    const ONE_SEGMENT: usize = 70;
+    let text = sms.text.as_deref().filter(|text| text.len() > ONE_SEGMENT);
+    let segments = text.map(|_| sms.segments());
+    segments.filter(|sms| sms.segments > 1).map(HintKind::SmsSegments)
 }
 
 pub(super) fn hints(request: &BatchRequest) -> Vec<Hint> {

@@ -30,6 +30,12 @@ impl SharedContent {
     pub(super) fn address(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
     }
+
+    /// Whether both are clones of one handle.
+    #[cfg(feature = "bulk")]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 impl From<Content> for SharedContent {

@@ -1,13 +1,12 @@
-//! When a batch is retried, and after how long: the one retry loop of the crate.
+//! When a batch is retried, and after how long.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use reqwest::StatusCode;
 use tokio::time::Instant;
 
 use crate::error::Error;
-use crate::outcome::OutcomeKind;
+use crate::outcome::{Outcome, OutcomeKind};
 use crate::types::BatchResponse;
 
 /// When the client retries a batch by itself, and after how long.
@@ -24,9 +23,10 @@ use crate::types::BatchResponse;
 /// | timeout, connection lost, 5xx, 303, 408, 499, a 429 that was cut | only with `resend_ambiguous_and_risk_duplicates` | as after a 429 |
 /// | every other error, and any response that may list accepted messages | never | |
 ///
-/// Each attempt is a [`tracing`] event with the fields `attempt`, `messages` (in the batch),
-/// `status` (of an error response), `outcome` and `delay_ms`, at level `WARN` if a retry follows,
-/// else at `DEBUG`. No phone number, text or key is among them.
+/// Each attempt is a [`tracing`] event, at level `WARN` if a retry follows and else at `DEBUG`. Its
+/// fields are `messages` (in the batch), `http.request.resend_count` (0 for the first attempt),
+/// `accepted` and `rejected` (the counts of a response), `http.response.status_code`, `outcome` and
+/// `delay_ms` (of a failed attempt). No phone number, text or key is among them.
 ///
 /// ```
 /// use std::time::Duration;
@@ -148,91 +148,111 @@ impl RetryPolicy {
     }
 }
 
-/// A batch, as the retry loop sees it.
-pub(crate) trait Attempts {
-    /// Makes one attempt.
-    async fn attempt(&self) -> Result<BatchResponse, Error>;
-
-    /// Waits until an attempt may start; `false` if none may.
-    async fn turn(&self) -> bool {
-        true
-    }
-
-    /// An attempt ended that began then.
-    fn ended(&self, _result: &Result<BatchResponse, Error>, _began: Instant) {}
-
-    /// Waits after an attempt failed. `_sent` says whether one of the attempts so far may have been
-    /// sent.
-    async fn back_off(&self, delay: Duration, _sent: bool) {
-        tokio::time::sleep(delay).await;
-    }
+/// The attempts for one batch: counts them, logs them, and decides whether another follows.
+pub(crate) struct Retries<'a> {
+    policy: &'a RetryPolicy,
+    messages: usize,
+    first_began: Option<Instant>,
+    attempts: u32,
+    /// The first error after which the batch may have been sent.
+    ambiguous: Option<Error>,
 }
 
-/// The result of all attempts.
-pub(crate) struct Sent {
-    /// `None` if no attempt could start.
-    pub result: Option<Result<BatchResponse, Error>>,
-    /// Whether an attempt before the last may have been sent.
-    pub was_sent_before: bool,
-    #[cfg_attr(not(feature = "bulk"), allow(dead_code, reason = "runs report it"))]
-    pub attempts: u32,
+/// The step after an attempt.
+pub(crate) enum Next {
+    /// Retry after this delay. Until then every message has this outcome.
+    Retry {
+        /// The time to wait.
+        delay: Duration,
+        #[cfg_attr(not(feature = "bulk"), allow(dead_code, reason = "a journal records it"))]
+        outcome: Outcome,
+    },
+    /// No retry follows.
+    Finished {
+        result: Result<BatchResponse, Error>,
+        /// Whether an attempt before the last may have been sent.
+        sent_before: bool,
+    },
 }
 
-/// Makes attempts as long as the policy allows.
-pub(crate) async fn send(policy: &RetryPolicy, batch: &impl Attempts, messages: usize) -> Sent {
-    let mut first_began = None;
-    let mut ambiguous = None;
-    let mut attempts = 0;
-    loop {
-        if !batch.turn().await {
-            return Sent { result: ambiguous.map(Err), was_sent_before: false, attempts };
-        }
-        let began = Instant::now();
-        let spent = began - *first_began.get_or_insert(began);
-        let result = batch.attempt().await;
-        let spent = spent + began.elapsed();
-        attempts += 1;
-        batch.ended(&result, began);
+impl<'a> Retries<'a> {
+    pub fn new(policy: &'a RetryPolicy, messages: usize) -> Self {
+        Self { policy, messages, first_began: None, attempts: 0, ambiguous: None }
+    }
+
+    /// An attempt begins now. Time before the first does not count.
+    pub fn begin(&mut self) {
+        self.first_began.get_or_insert_with(Instant::now);
+        self.attempts += 1;
+    }
+
+    /// Decides what follows an attempt.
+    pub fn after(&mut self, result: Result<BatchResponse, Error>) -> Next {
+        let spent = self.first_began.map_or(Duration::ZERO, |began| began.elapsed());
         let error = result.as_ref().err();
-        let delay = error.and_then(|error| policy.delay(error, attempts, spent));
+        let delay = error.and_then(|error| self.policy.delay(error, self.attempts, spent));
         let delay = delay.map(|range| random_in(&range));
-        log(attempts, messages, &result, delay);
+        self.log(&result, delay);
         match (result, delay) {
             (Err(error), Some(delay)) => {
+                let outcome = Outcome::from(self.ambiguous.as_ref().unwrap_or(&error));
                 if error.outcome() == OutcomeKind::Unknown {
-                    ambiguous.get_or_insert(error);
+                    self.ambiguous.get_or_insert(error);
                 }
-                batch.back_off(delay, ambiguous.is_some()).await;
+                Next::Retry { delay, outcome }
             }
             (result, _) => {
-                let was_sent_before = ambiguous.is_some();
-                let result = match (result, ambiguous) {
-                    // That nothing was sent holds for the last attempt alone.
+                let sent_before = self.ambiguous.is_some();
+                let result = match (result, self.ambiguous.take()) {
+                    // `retry_is_safe` describes only the last attempt.
                     (Err(error), Some(earlier)) if error.retry_is_safe() => Err(earlier),
                     (result, _) => result,
                 };
-                return Sent { result: Some(result), was_sent_before, attempts };
+                Next::Finished { result, sent_before }
             }
         }
     }
-}
 
-fn log(
-    attempt: u32,
-    messages: usize,
-    result: &Result<BatchResponse, Error>,
-    delay: Option<Duration>,
-) {
-    let (status, outcome) = match result {
-        Ok(_) => (None, OutcomeKind::Accepted),
-        Err(error) => (error.status().as_ref().map(StatusCode::as_u16), error.outcome()),
-    };
-    let outcome = outcome.as_str();
-    if let Some(delay) = delay {
-        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-        tracing::warn!(attempt, messages, status, outcome, delay_ms, "retrying a batch");
-    } else {
-        tracing::debug!(attempt, messages, status, outcome, "sent a batch");
+    fn log(&self, result: &Result<BatchResponse, Error>, delay: Option<Duration>) {
+        let (messages, resend_count) = (self.messages, self.attempts.saturating_sub(1));
+        let error = match result {
+            Ok(response) => {
+                // A count beyond that may be a phone number in the wrong place.
+                let count = |it: Option<i64>| {
+                    it.and_then(|it| usize::try_from(it).ok()).filter(|it| *it <= messages)
+                };
+                tracing::debug!(
+                    messages,
+                    "http.request.resend_count" = resend_count,
+                    accepted = count(response.accepted_count),
+                    rejected = count(response.rejected_count),
+                    "the platform accepted the batch"
+                );
+                return;
+            }
+            Err(error) => error,
+        };
+        let status = error.status().map(|status| status.as_u16());
+        let outcome = error.outcome().as_str();
+        if let Some(delay) = delay {
+            let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(
+                messages,
+                "http.request.resend_count" = resend_count,
+                "http.response.status_code" = status,
+                outcome,
+                delay_ms,
+                "retrying a batch"
+            );
+        } else {
+            tracing::debug!(
+                messages,
+                "http.request.resend_count" = resend_count,
+                "http.response.status_code" = status,
+                outcome,
+                "an attempt failed"
+            );
+        }
     }
 }
 

@@ -1,13 +1,17 @@
 //! What a server accepted, and what a run reports of the same messages.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
-use lon_batch::bulk::{BadItem, BatchOutcome, Counts, MessageOutcome, Run, Summary};
-use lon_batch::invalid::Rule;
+use futures_core::Stream;
+use lon_batch::bulk::{BadItem, BatchOutcome, Counts, Journal, MessageOutcome, Run, Summary};
 use lon_batch::mock::{Answer, Rejection, Sandbox, SandboxBuilder};
-use lon_batch::{ErrorCode, Invalid, Message, Outcome, OutcomeKind};
+use lon_batch::{ErrorCode, Message, Outcome, OutcomeKind};
 
 /// The server's own record: how often it accepted the message with a clientMessageId.
 #[derive(Clone, Default)]
@@ -49,6 +53,15 @@ pub fn id(message: &Message) -> &str {
     message.client_message_id.as_deref().unwrap()
 }
 
+/// The next outcome of a run, or the panic of its input or journal.
+pub async fn next_or_panic(run: &mut Run<'_>) -> std::thread::Result<Option<BatchOutcome>> {
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *run).poll_next(cx))) {
+        Ok(poll) => poll.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
+}
+
 /// Everything that a run reported.
 pub struct Reported {
     pub messages: Vec<MessageOutcome>,
@@ -58,7 +71,7 @@ pub struct Reported {
 
 impl Reported {
     /// Everything to the end of a run, which has to come.
-    pub async fn by(mut run: Run<'_>) -> Self {
+    pub async fn by<J: Journal>(mut run: Run<'_, J>) -> Self {
         let mut reported = Self::nothing(&run);
         let end = async {
             while let Some(outcome) = run.next().await {
@@ -72,7 +85,7 @@ impl Reported {
         reported
     }
 
-    pub fn nothing(run: &Run<'_>) -> Self {
+    pub fn nothing<J>(run: &Run<'_, J>) -> Self {
         Self { messages: Vec::new(), bad_items: Vec::new(), summary: run.summary() }
     }
 
@@ -126,12 +139,10 @@ impl Reported {
 
         let (mut sure, mut unknown) = (0, 0);
         for reported in &self.messages {
-            let MessageOutcome { message, outcome, invalid, .. } = reported;
+            let MessageOutcome { message, outcome, duplicate_of, .. } = reported;
             let (id, kind) = (id(message), outcome.kind);
             let times = ledger.times(id);
-            let problems = invalid.iter().flat_map(Invalid::problems);
-            let is_duplicate =
-                problems.into_iter().any(|it| matches!(it.rule, Rule::Duplicate { .. }));
+            let is_duplicate = duplicate_of.is_some();
             match kind {
                 OutcomeKind::Accepted => {
                     assert_eq!(times, 1, "{id}: {outcome}");
@@ -147,7 +158,7 @@ impl Reported {
                     assert_eq!(times, 0, "{id}: {outcome}");
                 }
             }
-            assert!(invalid.is_none() || kind == OutcomeKind::NotSent, "{id}: {outcome}");
+            assert!(!is_duplicate || kind == OutcomeKind::NotSent, "{id}: {outcome}");
             let known = matches!(kind, OutcomeKind::Rejected | OutcomeKind::NotSent);
             assert_eq!(reported.can_be_resent(), known && !is_duplicate, "{id}: {outcome}");
         }

@@ -21,7 +21,7 @@ pub fn hellos(count: usize) -> impl Iterator<Item = Message> + Send {
     (0..count).map(move |_| Message::new(msisdn(), content.clone()))
 }
 
-pub fn bulk(client: &Client) -> Bulk {
+pub fn bulk(client: &Client) -> Bulk<'static> {
     client.bulk("run").retry(quick())
 }
 
