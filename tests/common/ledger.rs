@@ -26,6 +26,10 @@ impl Ledger {
         self.0.lock().unwrap().get(id).copied().unwrap_or(0)
     }
 
+    pub fn all(&self) -> HashMap<String, u32> {
+        self.0.lock().unwrap().clone()
+    }
+
     pub fn total(&self) -> u32 {
         self.0.lock().unwrap().values().sum()
     }

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod journal;
 pub mod ledger;
 pub mod log;
 pub mod receipt;
