@@ -184,17 +184,13 @@ impl<J: Journal> Sender<J> {
                     self.settle(&chunk, &outcomes, sent).await;
                     piece.messages = chunk.request.messages;
                     piece.sent_before |= outcomes[0].kind == OutcomeKind::Unknown;
-                    if sent.stop.is_some() {
-                        break outcomes;
-                    }
                 }
-                Next::Finished { result, sent_before } => {
-                    piece.sent_before |= sent_before;
+                Next::Finished { result, .. } => {
                     let (outcomes, is_too_large) =
                         finish(result, &chunk, &piece, sent, &group.retry);
                     self.settle(&chunk, &outcomes, sent).await;
                     piece.messages = chunk.request.messages;
-                    if is_too_large && sent.stop.is_none() {
+                    if is_too_large {
                         return Some(piece.cut(count.div_ceil(2)));
                     }
                     break outcomes;
