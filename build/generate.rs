@@ -9,7 +9,7 @@ use syn::{Item, parse_quote};
 
 use crate::check::{OPERATION, REPLACED, open_enums};
 use crate::lenient::{TEXTS, lenient, list_name, lists};
-use crate::spec::{Spec, SpecError, members, schema_pointer, target};
+use crate::spec::{Spec, SpecError, members, ref_name, schema_pointer};
 use crate::tables::field;
 
 const CONTENT: &str = "MessageContent";
@@ -17,7 +17,7 @@ const RESPONSE: &str = "ResponseBody";
 
 /// The client with its types.
 pub fn client(spec: &Spec) -> Result<String, SpecError> {
-    let mut api = shown(spec)?;
+    let mut api = generator_input(spec)?;
     successes_only(spec, &mut api)?;
     let code = Generator::new(&settings(spec))
         .generate_tokens(&openapi(spec, api)?)
@@ -32,7 +32,7 @@ pub fn client(spec: &Spec) -> Result<String, SpecError> {
 /// Typed mocks of all documented responses.
 pub fn mocks(spec: &Spec) -> Result<String, SpecError> {
     let code = Generator::new(&settings(spec))
-        .httpmock(&openapi(spec, shown(spec)?)?, "crate::generated")
+        .httpmock(&openapi(spec, generator_input(spec)?)?, "crate::generated")
         .map_err(|error| spec.error("", &format!("progenitor: {error}")))?;
     pretty(spec, code)
 }
@@ -47,7 +47,7 @@ fn parse(spec: &Spec, code: TokenStream) -> Result<syn::File, SpecError> {
 
 /// The contract as the generator gets it. Each step that shows it less than the file has is a
 /// function that gives the reason and fails when it no longer applies.
-fn shown(spec: &Spec) -> Result<Value, SpecError> {
+fn generator_input(spec: &Spec) -> Result<Value, SpecError> {
     let mut api = lenient(spec);
     let schemas = &mut api["components"]["schemas"];
     without_defaults(spec, schemas)?;
@@ -70,17 +70,17 @@ fn without_defaults(spec: &Spec, schemas: &mut Value) -> Result<(), SpecError> {
             );
         }
     }
-    applies(spec, removed > 0, "/components/schemas", "without_defaults")
+    require_applied(spec, removed > 0, "/components/schemas", "without_defaults")
 }
 
 /// A message holds its own content or a shared one. The contract has one content.
 fn own_or_shared_content(spec: &Spec, schemas: &mut Value) -> Result<(), SpecError> {
     let content = &mut schemas["Message"]["properties"]["content"];
-    let found = target(content) == Some("Content");
+    let found = ref_name(content) == Some("Content");
     *content = json!({ "$ref": schema_pointer(CONTENT).replacen('/', "#/", 1) });
     schemas[CONTENT] = json!({ "type": "object" });
     let pointer = format!("{}/properties/content", schema_pointer("Message"));
-    applies(spec, found, &pointer, "own_or_shared_content")
+    require_applied(spec, found, &pointer, "own_or_shared_content")
 }
 
 /// The client is generated from the responses of success only: if the body of a documented error
@@ -100,11 +100,11 @@ fn successes_only(spec: &Spec, api: &mut Value) -> Result<(), SpecError> {
         response["content"]["application/json"]["schema"] = schema;
     }
     api["components"]["schemas"][RESPONSE] = json!({ "type": "object" });
-    applies(spec, removed > 0, &pointer, "successes_only")
+    require_applied(spec, removed > 0, &pointer, "successes_only")
 }
 
-fn applies(spec: &Spec, applies: bool, pointer: &str, step: &str) -> Result<(), SpecError> {
-    if applies {
+fn require_applied(spec: &Spec, applied: bool, pointer: &str, step: &str) -> Result<(), SpecError> {
+    if applied {
         return Ok(());
     }
     let rule = format!("the step `{step}` of `build/generate.rs` no longer applies; remove it");
@@ -114,7 +114,7 @@ fn applies(spec: &Spec, applies: bool, pointer: &str, step: &str) -> Result<(), 
 /// Parses the contract for the generator. Its errors do not say where, so the operation comes first.
 fn openapi(spec: &Spec, api: Value) -> Result<OpenAPI, SpecError> {
     let error = |pointer: &str, error| spec.error(pointer, &format!("not OpenAPI 3.0: {error}"));
-    let operation = spec.at(OPERATION, "the client is generated from it")?.clone();
+    let operation = spec.require(OPERATION, "the client is generated from it")?.clone();
     serde_json::from_value::<Operation>(operation).map_err(|it| error(OPERATION, it))?;
     serde_json::from_value(api).map_err(|it| error("", it))
 }
@@ -185,7 +185,7 @@ fn finish_types(spec: &Spec, file: &mut syn::File) -> Result<(), SpecError> {
 /// `OpenAPI` 3.0 allows no description beside a `$ref`, so the field gets that of its schema. An
 /// optional object decodes from an object alone; a derived struct decodes from a list too.
 fn finish_field(spec: &Spec, field: &mut syn::Field, member: &Value) {
-    let schema = target(member).map(|name| spec.schema(name));
+    let schema = ref_name(member).map(|name| spec.schema(name));
     let description = member["description"].as_str();
     let description = description.or_else(|| schema?["description"].as_str());
     let has_doc = field.attrs.iter().any(|it| it.path().is_ident("doc"));

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::check::{open_enums, response_side};
-use crate::spec::{Spec, target};
+use crate::check::{open_enums, received_schemas};
+use crate::spec::{Spec, ref_name};
 
 /// Formats and their handwritten text types. Each string of the contract gets one of them.
 pub const TEXTS: [(&str, &str); 3] = [
@@ -22,7 +22,7 @@ const CLIENT_IDS: [&str; 2] = ["clientBatchId", "clientMessageId"];
 pub fn lenient(spec: &Spec) -> Value {
     let mut api = spec.value.clone();
     let schemas = &mut api["components"]["schemas"];
-    for name in response_side(spec) {
+    for name in received_schemas(spec) {
         let schema = &mut schemas[&name];
         let Some(object) = schema.as_object_mut() else {
             continue;
@@ -33,12 +33,12 @@ pub fn lenient(spec: &Spec) -> Value {
             *value = lenient_member(member, value);
         }
     }
-    let received = response_side(spec);
+    let received = received_schemas(spec);
     for (name, schema) in members_mut(schemas) {
         if !received.contains(name) {
             for (member, value) in schema.get_mut("properties").into_iter().flat_map(members_mut) {
                 if is_text(value) {
-                    *value = text(member, value, false);
+                    *value = string_schema(member, value, false);
                 }
             }
         }
@@ -52,9 +52,9 @@ pub fn lenient(spec: &Spec) -> Value {
 
 fn lenient_member(name: &str, schema: &Value) -> Value {
     let mut member = match schema["type"].as_str() {
-        _ if is_text(schema) => text(name, schema, true),
+        _ if is_text(schema) => string_schema(name, schema, true),
         Some("array") => {
-            let items = target(&schema["items"]).unwrap_or_default();
+            let items = ref_name(&schema["items"]).unwrap_or_default();
             return json!({ "$ref": format!("#/components/schemas/{}", list_name(items)) });
         }
         Some(kind) => json!({ "type": kind, "description": schema["description"] }),
@@ -67,7 +67,7 @@ fn lenient_member(name: &str, schema: &Value) -> Value {
     member
 }
 
-fn text(name: &str, schema: &Value, received: bool) -> Value {
+fn string_schema(name: &str, schema: &Value, received: bool) -> Value {
     let format = match schema["format"].as_str() {
         _ if CLIENT_IDS.contains(&name) => "client-id",
         Some("date-time") if received => "timestamp",
@@ -87,12 +87,12 @@ pub fn list_name(items: &str) -> String {
 
 /// The items of every list that the platform sends.
 pub fn lists(spec: &Spec) -> Vec<String> {
-    let names = response_side(spec).into_iter();
+    let names = received_schemas(spec).into_iter();
     let members = names.flat_map(|name| match &spec.schema(&name)["properties"] {
         Value::Object(members) => members.values().collect(),
         _ => Vec::new(),
     });
-    let items = members.filter_map(|member| target(member.get("items")?).map(str::to_owned));
+    let items = members.filter_map(|member| ref_name(member.get("items")?).map(str::to_owned));
     items.collect()
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::check::OPERATION;
 use crate::generate::pretty;
-use crate::spec::{Spec, SpecError, target};
+use crate::spec::{Spec, SpecError, ref_name};
 use crate::tables::rust_type;
 
 /// An implementation for each schema of the request.
@@ -23,7 +23,7 @@ pub fn schemas(spec: &Spec) -> Result<String, SpecError> {
 
 /// A schema with its references inlined, in the keywords of JSON Schema.
 fn inlined(spec: &Spec, schema: &Value) -> Value {
-    if let Some(name) = target(schema) {
+    if let Some(name) = ref_name(schema) {
         return inlined(spec, spec.schema(name));
     }
     let below = |value: &Value| {

@@ -68,7 +68,7 @@ impl Spec {
     }
 
     /// The node at a JSON pointer, or an error that names the nearest node above it.
-    pub fn at(&self, pointer: &str, why: &str) -> Result<&Value, SpecError> {
+    pub fn require(&self, pointer: &str, why: &str) -> Result<&Value, SpecError> {
         let node = self.value.pointer(pointer);
         node.ok_or_else(|| self.error(pointer, &format!("is missing; {why}")))
     }
@@ -83,7 +83,7 @@ impl Spec {
         fn add(spec: &Spec, node: &Value, found: &mut BTreeSet<String>) {
             match node {
                 Value::Object(members) => {
-                    if let Some(name) = target(node)
+                    if let Some(name) = ref_name(node)
                         && found.insert(name.to_owned())
                     {
                         add(spec, spec.schema(name), found);
@@ -126,7 +126,7 @@ pub fn schema_pointer(name: &str) -> String {
 }
 
 /// The name of the schema that a node refers to.
-pub fn target(node: &Value) -> Option<&str> {
+pub fn ref_name(node: &Value) -> Option<&str> {
     node.get("$ref")?.as_str()?.strip_prefix("#/components/schemas/")
 }
 

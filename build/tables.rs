@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use crate::check::{OPERATION, REPLACED, open_enums, values};
 use crate::generate::pretty;
-use crate::spec::{Spec, SpecError, entries, escape, is_required, members, schema_pointer, target};
+use crate::spec::{
+    Spec, SpecError, entries, escape, is_required, members, ref_name, schema_pointer,
+};
 
 pub fn tables(spec: &Spec) -> Result<String, SpecError> {
     let limits = limits(spec)?;
@@ -23,7 +25,7 @@ pub fn tables(spec: &Spec) -> Result<String, SpecError> {
 fn limits(spec: &Spec) -> Result<TokenStream, SpecError> {
     let limit = |schema: &str, below: &str| {
         let pointer = format!("{}{below}", schema_pointer(schema));
-        let value = spec.at(&pointer, "the crate has a constant for it")?;
+        let value = spec.require(&pointer, "the crate has a constant for it")?;
         Ok::<_, SpecError>(Literal::u64_unsuffixed(value.as_u64().unwrap_or_default()))
     };
     let messages = limit("BatchRequest", "/properties/messages/maxItems")?;
@@ -127,7 +129,7 @@ fn check_member(spec: &Spec, owner: &str, name: &str) -> Result<TokenStream, Spe
     } else {
         (quote! { self.#field.as_deref() }, quote! { self.#field.as_ref() })
     };
-    let below = |schema: &Value| target(schema).is_some_and(|name| is_object(spec, name));
+    let below = |schema: &Value| ref_name(schema).is_some_and(|name| is_object(spec, name));
     let number = |keyword: &str| schema[keyword].as_u64().map(Literal::u64_unsuffixed);
     let mut checks = TokenStream::new();
     if below(schema) {
@@ -170,7 +172,7 @@ fn constructor(spec: &Spec, name: &str) -> Result<Option<TokenStream>, SpecError
     }
     let parameters = required.iter().map(|member| {
         let (field, schema) = (field(member), &schema["properties"][*member]);
-        let rust = match (target(schema), target(&schema["items"])) {
+        let rust = match (ref_name(schema), ref_name(&schema["items"])) {
             (Some("Content"), _) => quote! { crate::request::MessageContent },
             (Some(name), _) => rust_type(spec, name),
             (None, Some(items)) => {

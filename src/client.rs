@@ -19,7 +19,7 @@ use crate::outcome::{Outcome, OutcomeKind};
 use crate::phone::Recipient;
 use crate::request::Batch;
 use crate::transport::retry::{self, Attempts, RetryPolicy};
-use crate::transport::{Transport, WasCut};
+use crate::transport::{Transport, Truncated};
 use crate::types::{BatchRequest, BatchResponse, Message, Region, SubAccountId};
 
 /// Sends batches for one sub-account.
@@ -121,14 +121,16 @@ impl Client {
     pub async fn send_message(&self, message: Message) -> Outcome {
         let batch = match Batch::builder().message(message).build() {
             Ok(batch) => batch,
-            Err(invalid) => return Outcome::new(OutcomeKind::NotSent).because(invalid.to_string()),
+            Err(invalid) => {
+                return Outcome::new(OutcomeKind::NotSent).with_reason(invalid.to_string());
+            }
         };
         let (result, sent_before) = self.send_request(batch.request()).await;
         let outcome = match &result {
             Ok(response) => response.report(&batch).into_outcomes().swap_remove(0),
             Err(error) => Outcome::from(error),
         };
-        outcome.after(sent_before)
+        outcome.unknown_if_sent_earlier(sent_before)
     }
 
     /// The result of the last attempt, and whether an earlier one may have been sent.
@@ -153,16 +155,18 @@ impl Client {
         let result = self.generated.send_lon_batch(&self.sub_account_id, request).await;
         match result {
             Ok(response) => Ok(response.into_inner().0),
-            Err(GeneratedError::InvalidResponsePayload(body, _)) => accepted(StatusCode::OK, &body),
+            Err(GeneratedError::InvalidResponsePayload(body, _)) => {
+                parse_success_body(StatusCode::OK, &body)
+            }
             Err(GeneratedError::UnexpectedResponse(response)) => {
                 let (status, headers) = (response.status(), response.headers().clone());
-                let was_cut = response.extensions().get::<WasCut>().is_some();
+                let was_truncated = response.extensions().get::<Truncated>().is_some();
                 // The hooks have read the body by now.
                 let body = response.bytes().await.unwrap_or_default();
                 if status.is_success() {
-                    accepted(status, &body)
+                    parse_success_body(status, &body)
                 } else {
-                    Err(Error::from_response(request, status, &headers, &body, was_cut))
+                    Err(Error::from_response(request, status, &headers, &body, was_truncated))
                 }
             }
             Err(
@@ -215,7 +219,7 @@ impl Attempts for Single<'_> {
 }
 
 /// The response in a body that came with a success.
-fn accepted(status: StatusCode, body: &[u8]) -> Result<BatchResponse, Error> {
+fn parse_success_body(status: StatusCode, body: &[u8]) -> Result<BatchResponse, Error> {
     BatchResponse::from_json(body).map_err(|reason| {
         Error::AcceptedUnreadable(Box::new(Unreadable::new(status, reason, body)))
     })
@@ -386,7 +390,7 @@ impl ClientBuilder {
         let sub_account_id = SubAccountId::parse(&self.sub_account_id);
         let sub_account_id =
             sub_account_id.map_err(|why| setting("sub_account_id", why.to_string())).ok();
-        let base_url = checked(&self.base_url);
+        let base_url = parse_base_url(&self.base_url);
         let base_url = base_url.map_err(|why| setting("base_url", why.to_owned())).ok();
         let transport = Transport::new(self.api_key, self.timeout);
         if transport.is_none() {
@@ -468,7 +472,7 @@ fn http_client(
 }
 
 /// The base URL, or why it cannot be used.
-fn checked(text: &str) -> Result<Url, &'static str> {
+fn parse_base_url(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).map_err(|_| "not an absolute URL")?;
     let is_this_machine = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",

@@ -157,19 +157,19 @@ impl Error {
         Self::NoConnection(TransportError("the request could not be made".into()))
     }
 
-    /// A response that is no success. `was_cut` says that more of it was to come.
+    /// A response that is no success. `was_truncated` says that more of it was to come.
     pub(crate) fn from_response(
         request: &BatchRequest,
         status: StatusCode,
         headers: &HeaderMap,
         body: &[u8],
-        was_cut: bool,
+        was_truncated: bool,
     ) -> Self {
         let body = without_byte_order_mark(body);
         let error = Box::new(ApiError::new(request, status, headers, body));
         let may_list_accepted = error.may_list_accepted;
         let refused = match status.as_u16() {
-            429 => !was_cut,
+            429 => !was_truncated,
             // 303 says that the request was processed. Gateways answer 408 and 499 when they give
             // up on a server behind them, which may have the request.
             status => matches!(status, 300..=302 | 304..=407 | 409..=498),
@@ -194,7 +194,7 @@ impl From<&Error> for Outcome {
                 format!("the response cannot be read: {}", error.reason)
             }
         };
-        outcome.because(reason)
+        outcome.with_reason(reason)
     }
 }
 
@@ -369,11 +369,11 @@ pub struct Unreadable {
 }
 
 /// Bytes that are kept of an unreadable response.
-const KEPT: usize = 2 * 1024 * 1024;
+const MAX_KEPT_BODY_BYTES: usize = 2 * 1024 * 1024;
 
 impl Unreadable {
     pub(crate) fn new(status: StatusCode, reason: UnreadableReason, body: &[u8]) -> Self {
-        let body = Bytes::copy_from_slice(&body[..body.len().min(KEPT)]);
+        let body = Bytes::copy_from_slice(&body[..body.len().min(MAX_KEPT_BODY_BYTES)]);
         Self { status, reason, body }
     }
 

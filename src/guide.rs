@@ -19,4 +19,4 @@ pub mod receipts {}
 pub mod testing {}
 
 #[doc = include_str!("../spec/README.md")]
-pub mod contract {}
+pub mod spec {}

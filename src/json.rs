@@ -65,7 +65,7 @@ pub(crate) fn optional_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 }
 
 /// Decodes a text. A number or a boolean becomes its text. No error repeats the value.
-pub(crate) fn with_text<'de, D: Deserializer<'de>, T>(
+pub(crate) fn deserialize_as_string<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     make: impl FnOnce(&str) -> T,
 ) -> Result<T, D::Error> {

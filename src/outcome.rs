@@ -89,8 +89,8 @@ impl Outcome {
 
     /// The outcome after an earlier attempt that may have been sent. A later attempt that was rejected
     /// or not sent does not settle that one.
-    pub(crate) fn after(mut self, sent_before: bool) -> Self {
-        if sent_before && self.kind.can_be_resent() {
+    pub(crate) fn unknown_if_sent_earlier(mut self, earlier_may_have_been_sent: bool) -> Self {
+        if earlier_may_have_been_sent && self.kind.can_be_resent() {
             let reason = self.reason.as_deref().unwrap_or("no reason given");
             self.reason = Some(
                 format!(
@@ -105,7 +105,7 @@ impl Outcome {
     }
 
     /// The same with a reason. Phone numbers in it have to be masked.
-    pub(crate) fn because(mut self, reason: impl Into<Box<str>>) -> Self {
+    pub(crate) fn with_reason(mut self, reason: impl Into<Box<str>>) -> Self {
         self.reason = Some(reason.into());
         self
     }

@@ -144,7 +144,7 @@ fn is_separator(letter: char) -> bool {
 }
 
 /// An error of serde repeats the value, unless it says that the value is missing.
-fn not_a<E: Error>(error: &E, expected: &str) -> E {
+fn hide_value<E: Error>(error: &E, expected: &str) -> E {
     let error = error.to_string();
     E::custom(if error.starts_with("missing field `") { &error } else { expected })
 }
@@ -188,7 +188,7 @@ macro_rules! text_traits {
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = String::deserialize(deserializer);
-                let text = text.map_err(|error| not_a(&error, "wrong type, expected a text"))?;
+                let text = text.map_err(|error| hide_value(&error, "wrong type, expected a text"))?;
                 Self::parse(&text).map_err(D::Error::custom)
             }
         }

@@ -122,9 +122,9 @@ fn is_uuid(text: &str) -> bool {
 const REDACTED: &[u8] = b"[redacted]";
 
 /// The least length of a secret. A shorter one would be found in ordinary text.
-pub(crate) const SECRET: usize = 8;
+pub(crate) const MIN_SECRET_LEN: usize = 8;
 /// Characters of a secret that count as one at the end of a text that was cut.
-const START: usize = 4;
+const MIN_SECRET_PREFIX: usize = 4;
 
 /// Replaces a secret wherever a body has it, plain or escaped as JSON, HTML and URLs escape
 /// characters. `None` if the body does not have it.
@@ -154,10 +154,11 @@ pub(crate) fn without_secret(body: &[u8], secret: &str) -> Option<Vec<u8>> {
 
 /// Whether a body has a secret, the start of one at its end, or any escape. Most responses do not.
 fn may_have(body: &[u8], secret: &[u8]) -> bool {
-    let is_cut = || (START..secret.len()).any(|length| body.ends_with(&secret[..length]));
+    let ends_with_prefix =
+        || (MIN_SECRET_PREFIX..secret.len()).any(|length| body.ends_with(&secret[..length]));
     memchr::memchr3(b'\\', b'&', b'%', body).is_some()
         || memchr::memmem::find(body, secret).is_some()
-        || is_cut()
+        || ends_with_prefix()
 }
 
 /// The length of the secret that a text starts with, or of the start of one that the end cuts.
@@ -169,7 +170,7 @@ fn secret_at(text: &[u8], secret: &[u8]) -> Option<usize> {
     for (matched, expected) in secret.iter().enumerate() {
         match character(rest) {
             Some((found, length)) if found == *expected => rest = &rest[length..],
-            None if matched >= START => return Some(text.len()),
+            None if matched >= MIN_SECRET_PREFIX => return Some(text.len()),
             _ => return None,
         }
     }

@@ -205,13 +205,13 @@ impl<'a> Report<'a> {
                         result.to_outcome(&ids)
                     }
                     (None, Some(_), _) => Outcome::new(OutcomeKind::Unknown)
-                        .because("the response has several results for it"),
+                        .with_reason("the response has several results for it"),
                     (None, None, _) => Outcome::new(OutcomeKind::Unknown)
-                        .because("the response has no result for it"),
+                        .with_reason("the response has no result for it"),
                 }
             });
         let mut outcomes: Vec<_> = outcomes.collect();
-        if accepts_rejected(response, &outcomes) {
+        if counts_rejected_as_accepted(response, &outcomes) {
             for outcome in outcomes.iter_mut().filter(|it| it.kind == OutcomeKind::Rejected) {
                 outcome.kind = OutcomeKind::Unknown;
                 outcome.reason = Some("rejected, but the response counts it as accepted".into());
@@ -264,7 +264,7 @@ impl<'a> Report<'a> {
 }
 
 /// Whether a response counts more messages as accepted than are left beside the rejected ones.
-fn accepts_rejected(response: &BatchResponse, outcomes: &[Outcome]) -> bool {
+fn counts_rejected_as_accepted(response: &BatchResponse, outcomes: &[Outcome]) -> bool {
     let others = outcomes.iter().filter(|outcome| outcome.kind != OutcomeKind::Rejected).count();
     let counted = response.accepted_count.and_then(|count| usize::try_from(count).ok());
     response.messages.is_some() && counted.is_some_and(|counted| counted > others)
@@ -284,11 +284,11 @@ fn disagreements(response: &BatchResponse, sent: usize) -> Vec<String> {
         ("acceptedCount", accepted, listed(OutcomeKind::Accepted), "listed as accepted"),
         ("rejectedCount", rejected, listed(OutcomeKind::Rejected), "listed as rejected"),
     ];
-    let differing = counts.into_iter().filter_map(|(name, counted, found, what)| {
+    let differing = counts.into_iter().filter_map(|(name, counted, found, label)| {
         let found = found.filter(|found| usize::try_from(counted) != Ok(*found))?;
         // A count may be a phone number in the wrong place.
         let counted = redact::mask(&counted.to_string(), &[]);
-        Some(format!("{name}: {counted}, {what}: {found}"))
+        Some(format!("{name}: {counted}, {label}: {found}"))
     });
     differing.collect()
 }
@@ -303,7 +303,7 @@ pub enum UnreadableReason {
     /// It ends in the middle of a value: the connection was lost, time ran out, or it has more than
     /// 16 MiB.
     #[error("it was cut")]
-    Cut,
+    Truncated,
     /// It is not JSON.
     #[error("it is not JSON, line {line}, column {column}")]
     NotJson {
@@ -323,7 +323,7 @@ impl From<&serde_json::Error> for UnreadableReason {
         match error.classify() {
             Category::Data => Self::NotAResponse,
             Category::Eof if (line, column) == (1, 0) => Self::Empty,
-            Category::Eof => Self::Cut,
+            Category::Eof => Self::Truncated,
             Category::Syntax | Category::Io => Self::NotJson { line, column },
         }
     }

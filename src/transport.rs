@@ -15,7 +15,7 @@ use crate::generated::Client;
 use crate::redact;
 
 /// Bytes that are read of a response. 1,000 results take about 300 kB.
-const LIMIT: usize = 16 * 1024 * 1024;
+const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
 
 /// The key and the timeout that the generated client sends with each request.
 #[derive(Clone)]
@@ -27,13 +27,13 @@ pub struct Transport {
 
 /// Marks a response that ends before its body does.
 #[derive(Clone, Copy)]
-pub(crate) struct WasCut;
+pub(crate) struct Truncated;
 
 impl Transport {
     /// `None` if the key cannot be part of a header, or is too short to be found in a response.
     pub(crate) fn new(api_key: SecretString, timeout: Duration) -> Option<Self> {
         let key = api_key.expose_secret();
-        if key.len() < redact::SECRET || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if key.len() < redact::MIN_SECRET_LEN || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
             return None;
         }
         let mut authorization = HeaderValue::from_str(&format!("Bearer {key}")).ok()?;
@@ -44,16 +44,17 @@ impl Transport {
     /// Reads a response up to a bound, without the API key if the server echoed it. A body that is
     /// cut is kept as far as it came: with a status, the batch is no longer unanswered.
     async fn read(&self, mut response: Response) -> Response {
-        let expected =
-            response.content_length().map_or(0, |it| usize::try_from(it).unwrap_or(LIMIT));
-        let mut body = BytesMut::with_capacity(expected.min(LIMIT));
-        let was_cut = loop {
+        let expected = response
+            .content_length()
+            .map_or(0, |it| usize::try_from(it).unwrap_or(MAX_RESPONSE_BYTES));
+        let mut body = BytesMut::with_capacity(expected.min(MAX_RESPONSE_BYTES));
+        let was_truncated = loop {
             match response.chunk().await {
-                Ok(Some(chunk)) if chunk.len() <= LIMIT - body.len() => {
+                Ok(Some(chunk)) if chunk.len() <= MAX_RESPONSE_BYTES - body.len() => {
                     body.extend_from_slice(&chunk);
                 }
                 Ok(Some(chunk)) => {
-                    body.extend_from_slice(&chunk[..LIMIT - body.len()]);
+                    body.extend_from_slice(&chunk[..MAX_RESPONSE_BYTES - body.len()]);
                     break true;
                 }
                 Ok(None) => break false,
@@ -64,8 +65,8 @@ impl Transport {
         let mut read = http::Response::new(clean.map_or_else(|| body.freeze(), Bytes::from));
         *read.status_mut() = response.status();
         *read.headers_mut() = std::mem::take(response.headers_mut());
-        if was_cut {
-            read.extensions_mut().insert(WasCut);
+        if was_truncated {
+            read.extensions_mut().insert(Truncated);
         }
         Response::from(read)
     }

@@ -48,7 +48,7 @@ mod msisdn_strict {
     }
 
     #[test]
-    fn anything_else_is_refused_by_every_parser() {
+    fn malformed_e164_is_refused_by_every_parser() {
         for (text, error) in [
             ("", Empty),
             ("6591234567", NoPlus),
@@ -283,7 +283,7 @@ mod national {
     }
 
     #[test]
-    fn anything_else_is_refused_by_every_parser() {
+    fn malformed_national_number_is_refused_by_every_parser() {
         for (text, error) in [
             ("", Empty),
             ("123", Length { digits: 3 }),
@@ -378,7 +378,7 @@ mod country {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn country_other_than_two_ascii_letters_is_refused() {
         for text in ["", "S", "SGP", "S1", "日本", "é", "s ", " sg", "ＳＧ"] {
             let error = CountryCode::parse(text).unwrap_err();
             assert_eq!(error.to_string(), "a country is two ASCII letters, such as SG", "{text:?}");

@@ -103,7 +103,7 @@ fn an_absolute_http_url_is_accepted() {
 }
 
 #[test]
-fn any_other_url_is_refused() {
+fn relative_non_http_or_unencoded_url_is_refused() {
     for url in [
         "",
         "example.com",
@@ -823,8 +823,8 @@ static BATCH_REQUEST: LazyLock<Validator> = LazyLock::new(|| {
 #[test]
 fn the_schemas_of_the_contract_refuse_what_is_no_request() {
     let fine = r#"{"messages": [{"user": {"msisdn": "+6591234567"}, "content": {"title": "a"}}]}"#;
-    let of = |json: &str| serde_json::from_str::<Value>(json).unwrap();
-    assert!(BATCH_REQUEST.is_valid(&of(fine)));
+    let parse_json = |json: &str| serde_json::from_str::<Value>(json).unwrap();
+    assert!(BATCH_REQUEST.is_valid(&parse_json(fine)));
     for json in [
         "{}".to_owned(),
         r#"{"messages": []}"#.to_owned(),
@@ -834,7 +834,7 @@ fn the_schemas_of_the_contract_refuse_what_is_no_request() {
         fine.replace(r#""title": "a""#, r#""icon": "newIcon""#),
         fine.replace("}}]", &format!("}}, \"clientMessageId\": \"{}\"}}]", "x".repeat(51))),
     ] {
-        assert!(!BATCH_REQUEST.is_valid(&of(&json)), "{json}");
+        assert!(!BATCH_REQUEST.is_valid(&parse_json(&json)), "{json}");
     }
 }
 

@@ -143,7 +143,7 @@ fn timestamps_of_every_published_shape_are_times() {
 }
 
 #[test]
-fn the_zero_of_dotnet_is_no_time() {
+fn dotnet_zero_and_malformed_timestamps_are_none() {
     for text in [
         "0001-01-01T00:00:00",
         "0001-01-01T00:00:00Z",
@@ -160,14 +160,14 @@ fn the_zero_of_dotnet_is_no_time() {
 
 #[test]
 fn a_body_that_is_no_response_says_why() {
-    use UnreadableReason::{Cut, Empty, NotAResponse};
+    use UnreadableReason::{Empty, NotAResponse, Truncated};
     let not_json = |line, column| UnreadableReason::NotJson { line, column };
     for (body, reason, text) in [
         ("", Empty, "it is empty"),
         ("\u{feff}", Empty, "it is empty"),
-        (r#"{"acceptedCount": 1, "mess"#, Cut, "it was cut"),
-        (r#"{"acceptedCount": 1, "messages": [{"#, Cut, "it was cut"),
-        (r#"{"acceptedCount": 1, "rejectedCount": 0"#, Cut, "it was cut"),
+        (r#"{"acceptedCount": 1, "mess"#, Truncated, "it was cut"),
+        (r#"{"acceptedCount": 1, "messages": [{"#, Truncated, "it was cut"),
+        (r#"{"acceptedCount": 1, "rejectedCount": 0"#, Truncated, "it was cut"),
         ("<html>OK</html>", not_json(1, 1), "it is not JSON, line 1, column 1"),
         ("{\n  \"acceptedCount\": 1,,", not_json(2, 22), "it is not JSON, line 2, column 22"),
         (r#"{"acceptedCount": 1} {}"#, not_json(1, 22), "it is not JSON, line 1, column 22"),
@@ -362,7 +362,7 @@ fn more_than_2000_entries_are_counted_but_not_kept() {
 async fn a_hostile_response_of_16_mib_takes_less_than_64_mib() {
     const SERVER: &str = "LON_BATCH_TEST_SERVER";
     if let Ok(server) = std::env::var(SERVER) {
-        let client = common::client_of(server).build().unwrap();
+        let client = common::client_without_retries(server).build().unwrap();
         let result = client.send(&batch(&["a"])).await;
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let peak = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
@@ -405,7 +405,7 @@ async fn a_hostile_response_of_16_mib_takes_less_than_64_mib() {
     ] {
         cases.spawn(async move {
             let start = String::from_utf8_lossy(&body[..80]).into_owned();
-            let answer = common::answer(&format!("{status} X"), "", body);
+            let answer = common::http_response(&format!("{status} X"), "", body);
             let server = common::RawServer::answering(answer).await;
             let mut child =
                 common::this_test_again("a_hostile_response_of_16_mib_takes_less_than_64_mib");

@@ -17,8 +17,8 @@ use tokio::task::LocalSet;
 
 use common::ledger::{Ledger, Reported, id};
 use common::{
-    ACCEPTED, KEY, NUMBER, RawServer, answer, assert_no_secrets, batch, client_of, log, message,
-    own_client, printed, read_request, soon,
+    ACCEPTED, KEY, NUMBER, RawServer, assert_no_secrets, batch, client_without_retries,
+    custom_http_client, http_response, log, message, printed, read_request, within_10s,
 };
 
 /// The default, with short delays.
@@ -36,7 +36,7 @@ fn failing(status: u16) -> Answer {
     Answer::Error { status: StatusCode::from_u16(status).unwrap(), code: ErrorCode::InternalError }
 }
 
-fn exactly(status: u16, headers: &[(http::HeaderName, &str)], body: &'static str) -> Answer {
+fn raw_response(status: u16, headers: &[(http::HeaderName, &str)], body: &'static str) -> Answer {
     let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap()));
     let (status, headers) = (StatusCode::from_u16(status).unwrap(), headers.collect());
     Answer::Exactly { status, headers, body: body.into() }
@@ -44,7 +44,7 @@ fn exactly(status: u16, headers: &[(http::HeaderName, &str)], body: &'static str
 
 /// A success that cannot be read.
 fn unreadable() -> Answer {
-    exactly(200, &[], "taken")
+    raw_response(200, &[], "taken")
 }
 
 async fn sandbox_with(answers: impl IntoIterator<Item = Answer>) -> Sandbox {
@@ -58,7 +58,7 @@ fn client(sandbox: &Sandbox, policy: RetryPolicy) -> Client {
 }
 
 async fn error_of(client: &Client) -> Error {
-    soon(client.send(&batch(&["a"]))).await.unwrap_err()
+    within_10s(client.send(&batch(&["a"]))).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn a_429_is_retried_by_default() {
     let sandbox = sandbox_with([BUSY, BUSY]).await;
     let client = sandbox.client().build().unwrap();
     let batch = batch(&["a"]);
-    let response = soon(client.send(&batch)).await.unwrap();
+    let response = within_10s(client.send(&batch)).await.unwrap();
     assert!(response.report(&batch).all_accepted());
     assert_eq!((sandbox.requests(), sandbox.accepted_count()), (3, 1));
 }
@@ -85,16 +85,16 @@ async fn every_attempt_sends_the_same_bytes() {
                 seen.len()
             };
             let answer = if attempts < 3 {
-                answer("429 Too Many Requests", "connection: close\r\n", "")
+                http_response("429 Too Many Requests", "connection: close\r\n", "")
             } else {
-                answer("200 OK", "connection: close\r\n", ACCEPTED)
+                http_response("200 OK", "connection: close\r\n", ACCEPTED)
             };
             stream.write_all(&answer).await.unwrap();
         }
     })
     .await;
-    let client = client_of(server.base_url()).retry(quick()).build().unwrap();
-    soon(client.send(&batch(&["a"]))).await.unwrap();
+    let client = client_without_retries(server.base_url()).retry(quick()).build().unwrap();
+    within_10s(client.send(&batch(&["a"]))).await.unwrap();
     let seen = seen.lock().unwrap();
     assert_eq!(seen.len(), 3);
     assert!(seen[0].ends_with(r#""user":{"msisdn":"+6591234567"}}]}"#));
@@ -102,13 +102,13 @@ async fn every_attempt_sends_the_same_bytes() {
 }
 
 /// A resolver that finds the name only after some failures, as after an outage of the network.
-struct Late {
+struct FlakyResolver {
     lookups: Arc<AtomicUsize>,
     failures: usize,
     address: SocketAddr,
 }
 
-impl Resolve for Late {
+impl Resolve for FlakyResolver {
     fn resolve(&self, _: Name) -> Resolving {
         let fails = self.lookups.fetch_add(1, Ordering::SeqCst) < self.failures;
         let addresses: Result<Addrs, _> = if fails {
@@ -121,11 +121,14 @@ impl Resolve for Late {
 }
 
 /// A client that reaches the sandbox after some failures, and how often it looked up its name.
-fn reached_after(failures: usize, sandbox: &Sandbox) -> (ClientBuilder, Arc<AtomicUsize>) {
+fn client_with_dns_failures(
+    failures: usize,
+    sandbox: &Sandbox,
+) -> (ClientBuilder, Arc<AtomicUsize>) {
     let address: SocketAddr = sandbox.base_url()["http://".len()..].parse().unwrap();
     let lookups = Arc::new(AtomicUsize::new(0));
-    let late = Late { lookups: Arc::clone(&lookups), failures, address };
-    let http = own_client().dns_resolver(Arc::new(late));
+    let late = FlakyResolver { lookups: Arc::clone(&lookups), failures, address };
+    let http = custom_http_client().dns_resolver(Arc::new(late));
     let client = sandbox.client().base_url(format!("http://localhost:{}", address.port()));
     (client.http_client(http), lookups)
 }
@@ -133,13 +136,13 @@ fn reached_after(failures: usize, sandbox: &Sandbox) -> (ClientBuilder, Arc<Atom
 #[tokio::test]
 async fn a_connection_that_cannot_be_made_is_retried() {
     let sandbox = Sandbox::start().await.unwrap();
-    let (client, lookups) = reached_after(3, &sandbox);
+    let (client, lookups) = client_with_dns_failures(3, &sandbox);
     let client = client.retry(quick()).build().unwrap();
-    soon(client.send(&batch(&["a"]))).await.unwrap();
+    within_10s(client.send(&batch(&["a"]))).await.unwrap();
     assert_eq!((sandbox.requests(), sandbox.accepted_count()), (1, 1));
     assert_eq!(lookups.load(Ordering::SeqCst), 4);
 
-    let (client, lookups) = reached_after(3, &sandbox);
+    let (client, lookups) = client_with_dns_failures(3, &sandbox);
     let client = client.retry(quick().max_attempts(3)).build().unwrap();
     let error = error_of(&client).await;
     assert!(matches!(error, Error::NoConnection(_)), "{error:?}");
@@ -177,15 +180,15 @@ async fn a_retry_waits_as_long_as_retry_after_asks() {
     let sandbox = sandbox_with([Answer::TooManyRequests { retry_after: Some(1) }]).await;
     let start = Instant::now();
     let client = client(&sandbox, quick());
-    soon(client.send(&batch(&["a"]))).await.unwrap();
+    within_10s(client.send(&batch(&["a"]))).await.unwrap();
     assert!(start.elapsed() >= second, "{:?}", start.elapsed());
     assert_eq!(sandbox.requests(), 2);
 
     // As a date, which has no fractions of a second: between 1 and 2 seconds from now.
     let date = httpdate::fmt_http_date(SystemTime::now() + 2 * second);
-    sandbox.answer_next([exactly(429, &[(http::header::RETRY_AFTER, &date)], "")]);
+    sandbox.answer_next([raw_response(429, &[(http::header::RETRY_AFTER, &date)], "")]);
     let start = Instant::now();
-    soon(client.send(&batch(&["a"]))).await.unwrap();
+    within_10s(client.send(&batch(&["a"]))).await.unwrap();
     let waited = start.elapsed();
     assert!(waited >= second.mul_f64(0.9), "{waited:?}");
     assert_eq!(sandbox.requests(), 4);
@@ -209,7 +212,7 @@ async fn with_headers(status: &'static str, headers: Vec<String>) -> RawServer {
         async move {
             read_request(&mut stream).await;
             let headers = &headers[next.fetch_add(1, Ordering::SeqCst)];
-            let answer = answer(status, &format!("connection: close\r\n{headers}"), "");
+            let answer = http_response(status, &format!("connection: close\r\n{headers}"), "");
             stream.write_all(&answer).await.unwrap();
         }
     })
@@ -249,7 +252,7 @@ async fn retry_after_is_seconds_or_a_date_and_anything_else_is_ignored() {
     for status in ["429 Too Many Requests", "503 Service Unavailable"] {
         let headers = table.iter().map(|(date, text, _)| format!("{date}retry-after: {text}\r\n"));
         let server = with_headers(status, headers.chain([String::new()]).collect()).await;
-        let client = client_of(server.base_url()).build().unwrap();
+        let client = client_without_retries(server.base_url()).build().unwrap();
         for (date, text, seconds) in table {
             let error = error_of(&client).await;
             let expected = seconds.map(Duration::from_secs);
@@ -280,10 +283,10 @@ async fn a_batch_that_was_refused_or_may_have_been_sent_is_sent_once() {
         Answer::AcceptAndHangUp,
         Answer::AcceptAndFail,
         Answer::AcceptAndCut,
-        exactly(503, &retry_now, "<html>"),
+        raw_response(503, &retry_now, "<html>"),
         // A refusal whose body lists accepted messages.
-        exactly(429, &retry_now, LISTED),
-        exactly(400, &[], LISTED),
+        raw_response(429, &retry_now, LISTED),
+        raw_response(400, &[], LISTED),
         unreadable(),
     ] {
         let sandbox = sandbox_with([answer.clone()]).await;
@@ -310,7 +313,7 @@ async fn resend_ambiguous_can_duplicate() {
     let lost = [Answer::AcceptAndFail, Answer::AcceptAndHangUp, failing(503), Answer::HangUp];
     let sandbox = sandbox_with(lost).await;
     let batch = batch(&["a"]);
-    let response = soon(client(&sandbox, resending()).send(&batch)).await.unwrap();
+    let response = within_10s(client(&sandbox, resending()).send(&batch)).await.unwrap();
     assert!(response.report(&batch).all_accepted());
     assert_eq!((sandbox.requests(), sandbox.accepted_count()), (5, 3));
 
@@ -334,7 +337,7 @@ async fn resend_ambiguous_reports_unknown_when_a_later_attempt_is_refused() {
         assert_eq!(sandbox.accepted_count(), 1);
 
         let again = sandbox_with(answers).await;
-        let outcome = soon(client(&again, resending()).send_message(message("a"))).await;
+        let outcome = within_10s(client(&again, resending()).send_message(message("a"))).await;
         assert_eq!(outcome, Outcome::from(&error));
         assert_eq!(again.requests(), sandbox.requests());
     }
@@ -344,7 +347,7 @@ async fn resend_ambiguous_reports_unknown_when_a_later_attempt_is_refused() {
 async fn rejecting_what_it_knows(ledger: &Ledger) -> Sandbox {
     let ledger = ledger.clone();
     let sandbox = Sandbox::builder().judge(move |message| {
-        let again = ledger.times(id(message)) > 0;
+        let again = ledger.accept_count(id(message)) > 0;
         ledger.accept(id(message));
         again.then(|| Rejection::from(ErrorCode::ResendingIntervalViolation))
     });
@@ -356,7 +359,7 @@ async fn resend_ambiguous_reports_unknown_when_a_later_attempt_is_rejected() {
     let ledger = Ledger::default();
     let sandbox = rejecting_what_it_knows(&ledger).await;
     sandbox.answer_next([Answer::AcceptAndFail]);
-    let outcome = soon(client(&sandbox, resending()).send_message(message("a"))).await;
+    let outcome = within_10s(client(&sandbox, resending()).send_message(message("a"))).await;
     // The first attempt was accepted: "rejected" would be a lie.
     assert_eq!(outcome.kind, OutcomeKind::Unknown, "{outcome}");
     assert!(!outcome.kind.can_be_resent());
@@ -371,19 +374,19 @@ async fn resend_ambiguous_reports_unknown_when_a_later_attempt_is_rejected() {
     for answers in [vec![], vec![BUSY]] {
         let sandbox = rejecting_what_it_knows(&ledger).await;
         sandbox.answer_next(answers);
-        let outcome = soon(client(&sandbox, resending()).send_message(message("a"))).await;
+        let outcome = within_10s(client(&sandbox, resending()).send_message(message("a"))).await;
         assert_eq!(outcome.kind, OutcomeKind::Rejected, "{outcome}");
     }
 }
 
 /// The requests for one message, and its outcome.
-type Came = (u64, Outcome);
+type RequestsAndOutcome = (u64, Outcome);
 
 /// Sends the same message by `send`, by `send_message` and in a run, each to a sandbox of its own.
-async fn in_three_ways(
+async fn send_by_each_api(
     policy: &RetryPolicy,
     start: impl AsyncFn() -> (Sandbox, Client, Arc<AtomicUsize>),
-) -> [Came; 3] {
+) -> [RequestsAndOutcome; 3] {
     let came = |sandbox: &Sandbox, lookups: &AtomicUsize, outcome| {
         let lookups = u64::try_from(lookups.load(Ordering::SeqCst)).unwrap();
         (sandbox.requests().max(lookups), outcome)
@@ -391,14 +394,14 @@ async fn in_three_ways(
     let (sandbox, client, lookups) = start().await;
     let batch = lon_batch::Batch::builder().message(message("a"));
     let batch = batch.include_messages_in_response(true).build().unwrap();
-    let outcome = match soon(client.send(&batch)).await {
+    let outcome = match within_10s(client.send(&batch)).await {
         Ok(response) => response.report(&batch).outcomes()[0].clone(),
         Err(error) => Outcome::from(&error),
     };
     let sent = came(&sandbox, &lookups, outcome);
 
     let (sandbox, client, lookups) = start().await;
-    let outcome = soon(client.send_message(message("a"))).await;
+    let outcome = within_10s(client.send_message(message("a"))).await;
     let sent_message = came(&sandbox, &lookups, outcome);
 
     let (sandbox, client, lookups) = start().await;
@@ -458,7 +461,7 @@ async fn a_run_makes_the_same_attempts_as_a_single_send_for_the_same_answers() {
                     let client = client(&sandbox, policy.clone());
                     (sandbox, client, Arc::default())
                 };
-                let [sent, sent_message, ran] = in_three_ways(&policy, start).await;
+                let [sent, sent_message, ran] = send_by_each_api(&policy, start).await;
                 assert_eq!(sent.0, attempts, "{answers:?} {policy:?}: {}", sent.1);
                 assert_eq!(sent_message, sent, "{answers:?} {policy:?}");
                 assert_eq!(ran, sent, "{answers:?} {policy:?}");
@@ -473,10 +476,10 @@ async fn a_run_makes_the_same_attempts_as_a_single_send_for_the_same_answers() {
         let policy = quick().max_attempts(3);
         let start = async || {
             let sandbox = Sandbox::start().await.unwrap();
-            let (client, lookups) = reached_after(failures, &sandbox);
+            let (client, lookups) = client_with_dns_failures(failures, &sandbox);
             (sandbox, client.retry(policy.clone()).build().unwrap(), lookups)
         };
-        let [sent, sent_message, ran] = in_three_ways(&policy, start).await;
+        let [sent, sent_message, ran] = send_by_each_api(&policy, start).await;
         let kind = if failures < 3 { OutcomeKind::Accepted } else { OutcomeKind::NotSent };
         assert_eq!((sent.0, sent.1.kind), (attempts, kind));
         assert_eq!((&sent_message, &ran), (&sent, &sent));
@@ -485,16 +488,17 @@ async fn a_run_makes_the_same_attempts_as_a_single_send_for_the_same_answers() {
 
 #[tokio::test]
 async fn attempts_are_logged_without_texts_numbers_and_keys() {
-    log::listen();
+    log::start_capture();
 
     let body = format!(r#"{{"code": 429, "message": "Jane Doe {NUMBER} {KEY}"}}"#);
-    let busy = answer("429 Too Many Requests", "retry-after: 1\r\n", body);
+    let busy = http_response("429 Too Many Requests", "retry-after: 1\r\n", body);
     let server = RawServer::answering(busy).await;
-    let client = client_of(server.base_url()).retry(quick().max_attempts(2)).build().unwrap();
-    let error = soon(client.send(&batch(&["order-1", "b"]))).await.unwrap_err();
+    let client =
+        client_without_retries(server.base_url()).retry(quick().max_attempts(2)).build().unwrap();
+    let error = within_10s(client.send(&batch(&["order-1", "b"]))).await.unwrap_err();
     assert_no_secrets(&printed(&error));
 
-    let log = log::take();
+    let log = log::drain();
     let ours: Vec<_> = log.lines().filter(|line| line.contains("lon_batch")).collect();
     assert_eq!(ours.len(), 2, "{log}");
     assert!(ours[0].contains(" WARN "), "{log}");
@@ -503,10 +507,10 @@ async fn attempts_are_logged_without_texts_numbers_and_keys() {
     assert!(ours[1].contains(" DEBUG "), "{log}");
     let fields = "sent a batch attempt=2 messages=2 status=429 outcome=\"not_sent\"";
     assert!(ours[1].ends_with(fields), "{log}");
-    let taken = RawServer::answering(answer("202 Accepted", "", ACCEPTED)).await;
-    let client = client_of(taken.base_url()).build().unwrap();
-    soon(client.send(&batch(&["a"]))).await.unwrap();
-    let last = log::take();
+    let taken = RawServer::answering(http_response("202 Accepted", "", ACCEPTED)).await;
+    let client = client_without_retries(taken.base_url()).build().unwrap();
+    within_10s(client.send(&batch(&["a"]))).await.unwrap();
+    let last = log::drain();
     let fields = "sent a batch attempt=1 messages=1 outcome=\"accepted\"";
     assert!(last.contains(fields), "{last}");
     for hidden in ["order-1", "Jane", "Hello", "my-subaccount"] {

@@ -124,13 +124,13 @@ fn a_response_member_copied_from_the_reference_page_is_lenient() {
         ),
     ]))
     .unwrap();
-    let of = |name| generated.field("BatchResponse", name).0;
-    assert_eq!(of("held_count"), "::std::option::Option<i64>");
-    assert_eq!(of("held_id"), "::std::option::Option<crate::types::Text>");
-    assert_eq!(of("held_at"), "::std::option::Option<crate::types::Timestamp>");
-    assert_eq!(of("held"), "::std::option::Option<Held>");
+    let field_type = |name| generated.field("BatchResponse", name).0;
+    assert_eq!(field_type("held_count"), "::std::option::Option<i64>");
+    assert_eq!(field_type("held_id"), "::std::option::Option<crate::types::Text>");
+    assert_eq!(field_type("held_at"), "::std::option::Option<crate::types::Timestamp>");
+    assert_eq!(field_type("held"), "::std::option::Option<Held>");
     assert_eq!(
-        of("reasons"),
+        field_type("reasons"),
         "::std::option::Option<crate::types::ReceivedList<crate::generated::types::Held>,>"
     );
     let (word, doc) = generated.field("Held", "word");

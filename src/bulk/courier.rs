@@ -227,7 +227,7 @@ impl Courier {
                 None if self.client.allows(&message.user) => continue,
                 None => "recipient not allowed".to_owned(),
             };
-            let outcome = Outcome::new(OutcomeKind::NotSent).because(reason);
+            let outcome = Outcome::new(OutcomeKind::NotSent).with_reason(reason);
             delivery.outcomes[place] = Some(outcome);
         }
         let places: Vec<_> =
@@ -264,7 +264,8 @@ impl Courier {
                 let mut settled = false;
                 for (outcome, place) in report.into_outcomes().into_iter().zip(places) {
                     settled |= outcome.kind != OutcomeKind::Unknown;
-                    delivery.outcomes[*place] = Some(outcome.after(sent.was_sent_before));
+                    delivery.outcomes[*place] =
+                        Some(outcome.unknown_if_sent_earlier(sent.was_sent_before));
                 }
                 if settled {
                     self.unknown_in_a_row.store(0, Ordering::Relaxed);
@@ -274,7 +275,7 @@ impl Courier {
                 return;
             }
             Some(Err(error)) => self.outcome_after(error, messages),
-            None => Some(Outcome::new(OutcomeKind::NotSent).because("the run stopped")),
+            None => Some(Outcome::new(OutcomeKind::NotSent).with_reason("the run stopped")),
         };
         delivery.all(places, outcome.as_ref());
     }

@@ -68,9 +68,9 @@ impl Packet {
     /// The outcome of a message whose packet is given up here.
     pub fn given_up(&self) -> Outcome {
         if self.on_the_wire.load(Ordering::Acquire) {
-            Outcome::new(OutcomeKind::Unknown).because("the task that sent it ended midway")
+            Outcome::new(OutcomeKind::Unknown).with_reason("the task that sent it ended midway")
         } else {
-            Outcome::new(OutcomeKind::NotSent).because("the run stopped")
+            Outcome::new(OutcomeKind::NotSent).with_reason("the run stopped")
         }
     }
 

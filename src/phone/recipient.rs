@@ -2,8 +2,8 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
-    CountryCode, CountryCodeError, Msisdn, MsisdnError, NationalNumber, NationalNumberError, not_a,
-    starts_with_plus,
+    CountryCode, CountryCodeError, Msisdn, MsisdnError, NationalNumber, NationalNumberError,
+    hide_value, starts_with_plus,
 };
 use crate::json::OnlyObject;
 
@@ -175,7 +175,7 @@ impl<'de> Deserialize<'de> for Recipient {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let expected = "expected an object with the text `msisdn` and optionally `country`";
         let OnlyObject(user) = OnlyObject::<User<String>>::deserialize(deserializer)
-            .map_err(|error| not_a(&error, expected))?;
+            .map_err(|error| hide_value(&error, expected))?;
         Self::parse(&user.msisdn, user.country.as_deref()).map_err(D::Error::custom)
     }
 }

@@ -68,7 +68,7 @@ fn without_value(error: &impl ToString) -> String {
     ];
     // Some formats put a path in front.
     match repeats.into_iter().find(|(phrase, _)| text.contains(phrase)) {
-        Some((_, what)) => format!("{what}{expected}"),
+        Some((_, label)) => format!("{label}{expected}"),
         None => redact::mask(text, &[]),
     }
 }

@@ -42,7 +42,7 @@ pub(crate) struct Found {
     /// Scheme and authority of valid URLs: those of a batch share a few.
     origins: Vec<String>,
     /// The address of the last valid shared content: most messages of a batch share it.
-    content: usize,
+    last_valid_content: usize,
 }
 
 impl Found {
@@ -155,13 +155,13 @@ impl Validate for MessageContent {
 
 impl Validate for SharedContent {
     fn validate(&self, path: &Path<'_>, found: &mut Found) {
-        if found.content == self.address() {
+        if found.last_valid_content == self.address() {
             return;
         }
         let before = found.problems.len();
         (**self).validate(path, found);
         if found.problems.len() == before {
-            found.content = self.address();
+            found.last_valid_content = self.address();
         }
     }
 }

@@ -95,7 +95,7 @@ macro_rules! open_text {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                crate::json::with_text(deserializer, |text| Self::from(text))
+                crate::json::deserialize_as_string(deserializer, |text| Self::from(text))
             }
         }
     };

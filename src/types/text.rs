@@ -13,7 +13,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use compact_str::CompactString;
 use serde::Deserializer;
 
-use crate::json::with_text;
+use crate::json::deserialize_as_string;
 use crate::redact::Masked;
 
 macro_rules! text {
@@ -74,7 +74,7 @@ macro_rules! text {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                with_text(deserializer, |text| Self(text.into()))
+                deserialize_as_string(deserializer, |text| Self(text.into()))
             }
         }
     };

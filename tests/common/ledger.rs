@@ -18,7 +18,7 @@ impl Ledger {
         *self.0.lock().unwrap().entry(id.to_owned()).or_default() += 1;
     }
 
-    pub fn times(&self, id: &str) -> u32 {
+    pub fn accept_count(&self, id: &str) -> u32 {
         self.0.lock().unwrap().get(id).copied().unwrap_or(0)
     }
 
@@ -128,7 +128,7 @@ impl Reported {
         for reported in &self.messages {
             let MessageOutcome { message, outcome, invalid, .. } = reported;
             let (id, kind) = (id(message), outcome.kind);
-            let times = ledger.times(id);
+            let times = ledger.accept_count(id);
             let problems = invalid.iter().flat_map(Invalid::problems);
             let is_duplicate =
                 problems.into_iter().any(|it| matches!(it.rule, Rule::Duplicate { .. }));

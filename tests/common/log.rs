@@ -38,7 +38,7 @@ impl log::Log for Log {
 
 /// Starts to listen at every level, on all threads: what a thread sets for itself, others that log
 /// first can turn off.
-pub fn listen() {
+pub fn start_capture() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let subscriber = tracing_subscriber::fmt()
@@ -53,6 +53,6 @@ pub fn listen() {
 }
 
 /// The log of this thread since the last call.
-pub fn take() -> String {
+pub fn drain() -> String {
     LOG.take()
 }

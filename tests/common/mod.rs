@@ -32,7 +32,7 @@ pub fn message(id: &str) -> Message {
 }
 
 /// An HTTP client as a user may make one. It needs no certificates on the machine.
-pub fn own_client() -> reqwest::ClientBuilder {
+pub fn custom_http_client() -> reqwest::ClientBuilder {
     let client = reqwest::Client::builder();
     #[cfg(feature = "rustls")]
     let client = client.tls_certs_only([]);
@@ -45,7 +45,7 @@ pub fn batch(ids: &[&str]) -> Batch {
 }
 
 /// A client that sends once, whatever happens.
-pub fn client_of(base_url: impl Into<String>) -> ClientBuilder {
+pub fn client_without_retries(base_url: impl Into<String>) -> ClientBuilder {
     Client::builder("my-subaccount", KEY).base_url(base_url).retry(RetryPolicy::never())
 }
 
@@ -68,7 +68,7 @@ pub fn printed(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// The result of a future that has to be ready within seconds.
-pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+pub async fn within_10s<T>(future: impl Future<Output = T>) -> T {
     let ready = tokio::time::timeout(Duration::from_secs(10), future).await;
     ready.expect("it did not come within seconds")
 }
@@ -160,7 +160,7 @@ pub async fn read_request(stream: &mut TcpStream) -> String {
 }
 
 /// An answer with a status line, headers and a body of the length that it says.
-pub fn answer(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
+pub fn http_response(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
     let mut answer =
         format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n", body.len())

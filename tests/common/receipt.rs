@@ -20,7 +20,7 @@ pub fn contract() -> Value {
 }
 
 /// A receipt of version 9 with every member of the contract.
-pub fn whole() -> Value {
+pub fn full_receipt() -> Value {
     json!({
         "version": 9,
         "namespace": "ChatApps",
@@ -46,14 +46,14 @@ pub fn whole() -> Value {
 }
 
 /// The violations of the contract in a receipt.
-pub fn against_the_contract(receipt: &Value) -> Vec<String> {
+pub fn schema_violations(receipt: &Value) -> Vec<String> {
     static RECEIPT: LazyLock<Validator> = LazyLock::new(|| validator(contract()));
     errors(&RECEIPT, receipt)
 }
 
 /// Which members of a receipt have another type than in the contract. It may lack any member, and
 /// have values that the contract does not list.
-pub fn against_the_types(receipt: &Value) -> Vec<String> {
+pub fn type_violations(receipt: &Value) -> Vec<String> {
     fn loosen(schema: &mut Value) {
         match schema {
             Value::Object(rules) => {
