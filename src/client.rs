@@ -122,7 +122,7 @@ impl Client {
         let batch = match Batch::builder().message(message).build() {
             Ok(batch) => batch,
             Err(invalid) => {
-                return Outcome::new(OutcomeKind::NotSent).with_reason(invalid.to_string());
+                return Outcome::new(OutcomeKind::NotSent).with_reason(invalid.to_line());
             }
         };
         let (result, sent_before) = self.send_request(batch.request()).await;

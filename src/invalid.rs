@@ -117,27 +117,40 @@ impl Invalid {
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
-}
 
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.subject {
+    /// The text of `Display` in one line.
+    pub(crate) fn to_line(&self) -> String {
+        let mut line = String::new();
+        // Writing to a `String` cannot fail.
+        let _ = self.write(&mut line, " ", "; ");
+        line
+    }
+
+    /// Writes the subject and the problems, with a separator before the first and the next ones.
+    fn write(&self, out: &mut impl fmt::Write, first: &str, next: &str) -> fmt::Result {
+        out.write_str(match self.subject {
             Subject::Batch => "invalid batch",
             Subject::Message => "invalid message",
             Subject::Client => "invalid client settings",
             Subject::Run => "invalid run settings",
         })?;
         if let [problem] = self.problems.as_slice() {
-            return write!(f, ": {problem}");
+            return write!(out, ": {problem}");
         }
-        write!(f, ", {} problems:", self.problems.len())?;
-        for problem in self.problems.iter().take(SHOWN) {
-            write!(f, "\n  {problem}")?;
+        write!(out, ", {} problems:", self.problems.len())?;
+        for (index, problem) in self.problems.iter().take(SHOWN).enumerate() {
+            write!(out, "{}{problem}", if index == 0 { first } else { next })?;
         }
         match self.problems.len().saturating_sub(SHOWN) {
             0 => Ok(()),
-            more => write!(f, "\n  and {more} more"),
+            more => write!(out, "{next}and {more} more"),
         }
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, "\n  ", "\n  ")
     }
 }
 

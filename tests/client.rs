@@ -561,7 +561,7 @@ async fn send_message_sends_nothing_if_the_message_is_invalid() {
     assert_eq!(
         outcome.reason.as_deref(),
         Some(
-            "invalid batch, 2 problems:\n  messages[0].clientMessageId: 51 characters, at most 50\n  \
+            "invalid batch, 2 problems: messages[0].clientMessageId: 51 characters, at most 50; \
              messages[0].smsFallback: no text is set, so no SMS would be sent"
         )
     );
