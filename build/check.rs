@@ -1,6 +1,6 @@
-//! Checks the parts of the contract that the generator and the handwritten code rely on.
+//! Checks the parts of the spec that the generator and the handwritten code rely on.
 //!
-//! The generator panics or stays silent on most of them. A linter checks the rest of the file.
+//! progenitor panics on most violations or ignores them. A linter checks the rest of the file.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -15,7 +15,7 @@ pub const OPERATION: &str = "/paths/~1api~1v1~1subaccounts~1{subAccountId}~1lon~
 pub const REPLACED: [(&str, &str); 2] =
     [("SubAccountId", "crate::types::SubAccountId"), ("Recipient", "crate::phone::Recipient")];
 
-/// Handwritten code names these. The enums have handwritten meanings.
+/// Schemas that handwritten code refers to. The enums have handwritten meanings.
 const NEEDED: [&str; 11] = [
     "BatchRequest",
     "Message",
@@ -67,7 +67,7 @@ pub fn check(spec: &Spec) -> Result<(), SpecError> {
     check_no_shared_objects(spec)
 }
 
-/// Every keyword of a schema, and of the schemas in it, has a value of the right type.
+/// Checks that every keyword of a schema, and of nested schemas, has a value of the right type.
 fn check_keywords(spec: &Spec, pointer: &str, schema: &Value) -> Result<(), SpecError> {
     if !schema.is_object() {
         return Err(spec.error(pointer, "has to be a mapping"));
@@ -130,7 +130,7 @@ fn check_keywords(spec: &Spec, pointer: &str, schema: &Value) -> Result<(), Spec
     Ok(())
 }
 
-/// Every `$ref` leads to something.
+/// Checks that the target of every `$ref` exists.
 fn check_references(spec: &Spec, node: &Value, pointer: &str) -> Result<(), SpecError> {
     for (name, below) in members(node) {
         let at = format!("{pointer}/{}", escape(name));
@@ -148,8 +148,8 @@ fn check_references(spec: &Spec, node: &Value, pointer: &str) -> Result<(), Spec
     Ok(())
 }
 
-/// The operation, its parameter, and the types of its bodies. The generator supports one type for
-/// all successes and one for all errors.
+/// Checks the operation, its parameter, and the types of its bodies. progenitor supports one type
+/// for all successes and one for all errors.
 fn check_operation(spec: &Spec) -> Result<(), SpecError> {
     spec.require(OPERATION, "the client is generated from this operation")?;
     let is = |pointer: &str, expected: &str| {
@@ -172,8 +172,8 @@ fn check_operation(spec: &Spec) -> Result<(), SpecError> {
             [b'2', _, _] => body(&format!("responses/{status}"), "BatchResponse")?,
             [b'3'..=b'5', _, _] => body(&format!("responses/{status}"), "ErrorBody")?,
             _ => {
-                let rule = "has to be a status of three digits; the generator takes `default` for \
-                            a success";
+                let rule = "has to be a status of three digits; the generator treats `default` \
+                            as a success";
                 return Err(spec.error(&format!("{OPERATION}/responses/{status}"), rule));
             }
         }
@@ -187,7 +187,7 @@ fn check_operation(spec: &Spec) -> Result<(), SpecError> {
     Ok(())
 }
 
-/// Each server is a region.
+/// Checks that each server is a region.
 fn check_servers(spec: &Spec) -> Result<(), SpecError> {
     let servers = entries(spec.require("/servers", "the regions are made of it")?);
     if servers.is_empty() {
@@ -211,13 +211,14 @@ fn check_servers(spec: &Spec) -> Result<(), SpecError> {
     Ok(())
 }
 
-/// Requests are strict and responses lenient, so they share no object.
+/// Checks that requests and responses share no object: requests are strict, responses lenient.
 fn check_no_shared_objects(spec: &Spec) -> Result<(), SpecError> {
     let requests = spec.reachable(&format!("{OPERATION}/requestBody"));
     let responses = received_schemas(spec);
     for name in requests.intersection(&responses) {
         if spec.schema(name)["type"] == "object" {
-            let rule = "an object of both a request and a response; copy it, one for each";
+            let rule = "used by both requests and responses; copy the schema and give each side \
+                        its own";
             return Err(spec.error(&schema_pointer(name), rule));
         }
     }
@@ -232,15 +233,15 @@ fn check_no_shared_objects(spec: &Spec) -> Result<(), SpecError> {
     Ok(())
 }
 
-/// The schemas of all that the platform sends.
+/// The names of all schemas that the platform sends.
 pub fn received_schemas(spec: &Spec) -> BTreeSet<String> {
     let mut names = spec.reachable(&format!("{OPERATION}/responses"));
     names.extend(spec.reachable(&format!("{OPERATION}/callbacks")));
     names
 }
 
-/// Enums that also take a value that the contract does not list: all that the platform sends, and
-/// the icon, because a new one should not have to wait for a release.
+/// Enums that accept unlisted values: all that the platform sends, and `Icon`, so that a new icon
+/// needs no release.
 pub fn open_enums(spec: &Spec) -> BTreeSet<String> {
     let mut names = received_schemas(spec);
     names.insert("Icon".to_owned());
@@ -267,7 +268,7 @@ pub fn values(spec: &Spec, name: &str) -> Result<Vec<EnumValue>, SpecError> {
             Err(spec.error(&format!("{pointer}/{keyword}"), &rule))
         }
     };
-    // The generator names the variants of a closed enum, and panics if two names are the same.
+    // progenitor names the variants of a closed enum, and panics if two names are equal.
     let is_closed = !open_enums(spec).contains(name);
     let names = parallel("x-enum-varnames")?;
     let descriptions = parallel("x-enum-descriptions")?;
@@ -306,7 +307,7 @@ pub fn values(spec: &Spec, name: &str) -> Result<Vec<EnumValue>, SpecError> {
     values.collect()
 }
 
-/// `thbCircle` and `delivered_to_operator` as names of variants.
+/// Converts values such as `thbCircle` and `delivered_to_operator` to variant names.
 fn pascal_case(value: &str) -> String {
     let words = value.split('_').map(|word| {
         let (first, rest) = word.split_at_checked(1).unwrap_or((word, ""));

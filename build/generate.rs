@@ -1,4 +1,4 @@
-//! From the checked contract to the client with its types, and to the typed mocks.
+//! Generates the client, its types and the typed mocks from the checked spec.
 
 use openapiv3::{OpenAPI, Operation};
 use proc_macro2::TokenStream;
@@ -15,7 +15,7 @@ use crate::tables::field;
 const CONTENT: &str = "MessageContent";
 const RESPONSE: &str = "ResponseBody";
 
-/// The client with its types.
+/// Generates the client with its types.
 pub fn client(spec: &Spec) -> Result<String, SpecError> {
     let mut api = generator_input(spec)?;
     successes_only(spec, &mut api)?;
@@ -29,7 +29,7 @@ pub fn client(spec: &Spec) -> Result<String, SpecError> {
     Ok(code)
 }
 
-/// Typed mocks of all documented responses.
+/// Generates typed mocks of all documented responses.
 pub fn mocks(spec: &Spec) -> Result<String, SpecError> {
     let code = Generator::new(&settings(spec))
         .httpmock(&openapi(spec, generator_input(spec)?)?, "crate::generated")
@@ -45,8 +45,8 @@ fn parse(spec: &Spec, code: TokenStream) -> Result<syn::File, SpecError> {
     syn::parse2(code).map_err(|error| spec.error("", &format!("generated invalid Rust: {error}")))
 }
 
-/// The contract as the generator gets it. Each step that shows it less than the file has is a
-/// function that gives the reason and fails when it no longer applies.
+/// The spec as passed to progenitor. Each simplification is a function that gives its reason and
+/// fails the build when it no longer applies.
 fn generator_input(spec: &Spec) -> Result<Value, SpecError> {
     let mut api = lenient(spec);
     let schemas = &mut api["components"]["schemas"];
@@ -58,8 +58,8 @@ fn generator_input(spec: &Spec) -> Result<Value, SpecError> {
     Ok(api)
 }
 
-/// A member with a `default` is generated as one that is always sent. Members that nobody set stay
-/// off the wire, so the generator does not see the default.
+/// progenitor always sends a member that has a `default`. Unset members must be absent, so defaults
+/// are removed.
 fn without_defaults(spec: &Spec, schemas: &mut Value) -> Result<(), SpecError> {
     let mut removed = 0;
     for schema in schemas.as_object_mut().into_iter().flat_map(|all| all.values_mut()) {
@@ -73,7 +73,7 @@ fn without_defaults(spec: &Spec, schemas: &mut Value) -> Result<(), SpecError> {
     require_applied(spec, removed > 0, "/components/schemas", "without_defaults")
 }
 
-/// A message holds its own content or a shared one. The contract has one content.
+/// A message has its own or shared content. The spec has only one content schema.
 fn own_or_shared_content(spec: &Spec, schemas: &mut Value) -> Result<(), SpecError> {
     let content = &mut schemas["Message"]["properties"]["content"];
     let found = ref_name(content) == Some("Content");
@@ -83,10 +83,9 @@ fn own_or_shared_content(spec: &Spec, schemas: &mut Value) -> Result<(), SpecErr
     require_applied(spec, found, &pointer, "own_or_shared_content")
 }
 
-/// The client is generated from the responses of success only: if the body of a documented error
-/// is not the documented JSON, the generated code loses its status and headers. Without a type,
-/// each error arrives whole, and `src/error.rs` parses it. A success has a type of its own, because
-/// a derived struct decodes from a JSON list too.
+/// Keeps only the 2xx responses. If the body of a documented error is not the documented JSON, the
+/// generated code loses status and headers. An untyped error keeps both, and `src/error.rs` parses
+/// it. A 2xx gets a handwritten type, because a derived struct also parses from a JSON array.
 fn successes_only(spec: &Spec, api: &mut Value) -> Result<(), SpecError> {
     let pointer = format!("{OPERATION}/responses");
     let Some(responses) = api.pointer_mut(&pointer).and_then(Value::as_object_mut) else {
@@ -111,7 +110,7 @@ fn require_applied(spec: &Spec, applied: bool, pointer: &str, step: &str) -> Res
     Err(spec.error(pointer, &rule))
 }
 
-/// Parses the contract for the generator. Its errors do not say where, so the operation comes first.
+/// Parses the spec for progenitor. Parse errors have no position, so the operation is parsed first.
 fn openapi(spec: &Spec, api: Value) -> Result<OpenAPI, SpecError> {
     let error = |pointer: &str, error| spec.error(pointer, &format!("not OpenAPI 3.0: {error}"));
     let operation = spec.require(OPERATION, "the client is generated from it")?.clone();
@@ -138,7 +137,7 @@ fn settings(spec: &Spec) -> GenerationSettings {
     settings
 }
 
-/// Schemas with a type that the generator does not make.
+/// Schemas whose types progenitor does not generate.
 fn replaced(spec: &Spec) -> Vec<(String, String)> {
     let own = |name: &str, rust: &str| (name.to_owned(), rust.to_owned());
     let mut all: Vec<_> = REPLACED.map(|(name, rust)| own(name, rust)).into();
@@ -152,8 +151,8 @@ fn replaced(spec: &Spec) -> Vec<(String, String)> {
     all
 }
 
-/// Makes every type `#[non_exhaustive]`, so that a new member breaks nobody, and finishes the fields
-/// that are references.
+/// Makes every type `#[non_exhaustive]`, so that a new member is not a breaking change, and completes
+/// the fields that are references.
 fn finish_types(spec: &Spec, file: &mut syn::File) -> Result<(), SpecError> {
     let types = file.items.iter_mut().find_map(|item| match item {
         Item::Mod(module) if module.ident == "types" => module.content.as_mut(),
@@ -183,7 +182,7 @@ fn finish_types(spec: &Spec, file: &mut syn::File) -> Result<(), SpecError> {
 }
 
 /// `OpenAPI` 3.0 allows no description beside a `$ref`, so the field gets that of its schema. An
-/// optional object decodes from an object alone; a derived struct decodes from a list too.
+/// optional object parses only from an object; a derived struct also parses from an array.
 fn finish_field(spec: &Spec, field: &mut syn::Field, member: &Value) {
     let schema = ref_name(member).map(|name| spec.schema(name));
     let description = member["description"].as_str();
@@ -200,8 +199,8 @@ fn finish_field(spec: &Spec, field: &mut syn::Field, member: &Value) {
     }
 }
 
-/// The generator is silent when a replacement or a conversion matches nothing, and when a string
-/// is left that no conversion matches.
+/// Fails if a replacement or conversion matches nothing, or if a string has no conversion.
+/// progenitor ignores both.
 fn assert_mapped(spec: &Spec, code: &str) -> Result<(), SpecError> {
     let texts = TEXTS.map(|(_, rust)| rust.to_owned()).into_iter();
     for rust in replaced(spec).into_iter().map(|(_, rust)| rust).chain(texts) {

@@ -1,24 +1,24 @@
-//! The contract as the generator gets it: strict in what is sent, lenient in what is received.
+//! Makes the spec lenient for received data. Sent data stays strict.
 
 use serde_json::{Map, Value, json};
 
 use crate::check::{open_enums, received_schemas};
 use crate::spec::{Spec, ref_name};
 
-/// Formats and their handwritten text types. Each string of the contract gets one of them.
+/// Formats and their handwritten text types. Each string of the spec gets one of them.
 pub const TEXTS: [(&str, &str); 3] = [
     ("text", "crate::types::Text"),
     ("client-id", "crate::types::ClientId"),
     ("timestamp", "crate::types::Timestamp"),
 ];
 
-/// Members that carry the caller's own ids, which appear unmasked wherever they come back.
+/// Members with the caller's own ids, which are never masked.
 const CLIENT_IDS: [&str; 2] = ["clientBatchId", "clientMessageId"];
 
-/// Makes everything that the platform sends optional, nullable, open and free of limits: once a
-/// batch is accepted, no detail of its response may turn it into an error.
+/// Makes everything that the platform sends optional, nullable, open and unlimited, so that a
+/// malformed field does not turn an accepted batch into an error.
 ///
-/// Enums become handwritten open types, and lists a type that is bounded in memory.
+/// Enums become handwritten open types. Lists become a type that is bounded in memory.
 pub fn lenient(spec: &Spec) -> Value {
     let mut api = spec.value.clone();
     let schemas = &mut api["components"]["schemas"];
@@ -44,7 +44,7 @@ pub fn lenient(spec: &Spec) -> Value {
         }
     }
     for name in open_enums(spec) {
-        // Its type is generated apart (`build/tables.rs`).
+        // `build/tables.rs` generates its type.
         schemas[name] = json!({ "type": "object" });
     }
     api
@@ -80,12 +80,12 @@ fn is_text(schema: &Value) -> bool {
     schema["type"] == "string" && schema.get("enum").is_none()
 }
 
-/// The name of the type for a list of these that the platform sends.
+/// The name of the type of a received list of these items.
 pub fn list_name(items: &str) -> String {
     format!("{items}List")
 }
 
-/// The items of every list that the platform sends.
+/// The item schemas of all received lists.
 pub fn lists(spec: &Spec) -> Vec<String> {
     let names = received_schemas(spec).into_iter();
     let members = names.flat_map(|name| match &spec.schema(&name)["properties"] {
