@@ -1,4 +1,4 @@
-//! The guide, as pages of the documentation.
+//! The user's guide.
 
 #[doc = include_str!("../docs/guide/sending.md")]
 pub mod sending {}

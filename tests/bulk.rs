@@ -156,8 +156,8 @@ async fn an_invalid_message_is_not_sent_and_the_others_are() {
     assert_eq!(
         reported.outcome(1).to_string(),
         "not sent: invalid message, 2 problems:\n  \
-         dlrCallbackUrl: 7 characters that are not an absolute http or https URL, \
-         percent-encoded\n  \
+         dlrCallbackUrl: expected an absolute, percent-encoded http or https URL, found 7 other \
+         characters\n  \
          smsFallback: no text is set, so no SMS would be sent"
     );
     assert_eq!(

@@ -1,4 +1,4 @@
-//! The client: its settings, what it shows of itself, and single messages.
+//! The client: its settings, its `Debug` output, and single messages.
 
 mod common;
 
@@ -133,7 +133,7 @@ fn a_timeout_is_longer_than_the_connect_timeout() {
     );
     assert_eq!(
         refused(builder().connect_timeout(Duration::ZERO)),
-        ["connect_timeout: 0 seconds; no connection could be made"]
+        ["connect_timeout: 0 seconds; no attempt could connect"]
     );
 }
 
@@ -141,7 +141,7 @@ fn a_timeout_is_longer_than_the_connect_timeout() {
 fn the_default_connect_timeout_is_10_seconds_or_half_of_a_shorter_timeout() {
     let not_longer =
         "timeout: not longer than connect_timeout; a dead host would leave batches unknown";
-    // The shortest timeout that a client takes shows its connect timeout.
+    // The shortest valid timeout reveals the connect timeout.
     for (timeout, connect_timeout) in [(60, 10), (20, 10), (8, 4), (2, 1)] {
         let client =
             client_without_retries("http://127.0.0.1:9").timeout(seconds(timeout)).build().unwrap();
@@ -192,7 +192,7 @@ fn every_problem_of_the_settings_is_reported_at_once() {
 }
 
 #[test]
-fn the_regions_are_those_of_the_contract() {
+fn the_regions_are_those_of_the_spec() {
     assert_eq!(Region::default(), Region::AsiaPacific);
     let regions: Vec<_> =
         Region::ALL.iter().map(|region| (region.name(), region.base_url())).collect();
@@ -231,7 +231,7 @@ fn clients_and_futures_go_between_threads() {
 
 #[test]
 fn debug_shows_no_key() {
-    // Somebody may have passed the key as another setting.
+    // A caller may have passed the API key as another setting.
     let builder = Client::builder(KEY, KEY).base_url(format!("https://{KEY}.example.com"));
     assert_no_secrets(&format!("{builder:?} {builder:#?}"));
     let client = client_without_retries("https://example.com").timeout(seconds(5)).build().unwrap();
@@ -339,10 +339,10 @@ fn from_env(variables: impl IntoIterator<Item = (&'static str, OsString)>) -> St
     output
 }
 
-// Recipients that are allowed
+// Allowed recipients
 
 #[tokio::test]
-async fn only_to_refuses_a_whole_batch_before_anything_leaves() {
+async fn only_to_refuses_a_whole_batch_before_anything_is_sent() {
     let server = RawServer::answering(http_response("200 OK", "", ACCEPTED)).await;
     let national = Recipient::national("91234567", "SG").unwrap();
     let to = |recipient: Recipient| Message::new(recipient, Content::new("Hello"));
@@ -351,7 +351,7 @@ async fn only_to_refuses_a_whole_batch_before_anything_leaves() {
     for (recipients, first) in [
         (vec![other], 0),
         (vec![msisdn().into(), other, msisdn().into(), other], 1),
-        // A recipient is allowed in the form that is listed.
+        // Recipients are compared exactly.
         (vec![national], 0),
     ] {
         let batch = Batch::builder().messages(recipients.into_iter().map(to)).build().unwrap();
@@ -368,8 +368,8 @@ async fn only_to_refuses_a_whole_batch_before_anything_leaves() {
                  `ClientBuilder::only_to` does not list"
             )
         );
-        let answers = (error.outcome(), error.retry_is_safe(), error.retry_can_help());
-        assert_eq!(answers, (NotSent, true, false));
+        let advice = (error.outcome(), error.retry_is_safe(), error.retry_can_help());
+        assert_eq!(advice, (NotSent, true, false));
         assert_eq!((error.status(), error.code(), error.api_error().is_none()), (None, None, true));
         let outcome = Outcome::from(&error);
         assert_eq!(outcome.to_string(), "not sent: recipient not allowed");
@@ -502,7 +502,7 @@ async fn send_message_without_a_matching_result_reports_unknown() {
         let (outcome, _) = outcome(message("a"), success(&body)).await;
         assert_eq!(outcome.to_string(), text, "{messages}");
     }
-    // Without a list the counts decide.
+    // Without a list, the counts decide.
     for (accepted, rejected, kind) in [(1, 0, Accepted), (0, 1, Rejected), (0, 0, Unknown)] {
         let body = json!({"acceptedCount": accepted, "rejectedCount": rejected});
         assert_eq!(outcome(message("a"), success(&body)).await.0.kind, kind, "{body}");
@@ -510,7 +510,7 @@ async fn send_message_without_a_matching_result_reports_unknown() {
 }
 
 #[tokio::test]
-async fn send_message_turns_any_error_into_the_outcome_that_it_means() {
+async fn send_message_reports_errors_as_outcomes() {
     let code = r#"{"code": 1002, "message": "Not E.164"}"#;
     for (answer, text) in [
         (http_response("400 X", "", code), "not sent, HTTP 400, code 1002: Not E.164"),
@@ -518,7 +518,7 @@ async fn send_message_turns_any_error_into_the_outcome_that_it_means() {
         (http_response("503 X", "", ""), "unknown, HTTP 503: HTTP 503 Service Unavailable"),
         (
             http_response("200 OK", "", "OK"),
-            "unknown, HTTP 200: the response cannot be read: it is not JSON, line 1, column 1",
+            "unknown, HTTP 200: the response cannot be parsed: it is not JSON, line 1, column 1",
         ),
         (
             http_response("429 X", "", ACCEPTED),
@@ -543,7 +543,7 @@ async fn send_message_turns_any_error_into_the_outcome_that_it_means() {
     let late = client.send_message(message("a")).await;
     assert_eq!(late.to_string(), "unknown: no response in time");
 
-    // Nobody listens where a server has been.
+    // Nothing listens at this address any more.
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let client = client_without_retries(format!("http://{closed}")).build().unwrap();
     let unreached = client.send_message(message("a")).await;

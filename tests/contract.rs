@@ -31,7 +31,7 @@ async fn assert_on_the_wire(batch: &Batch, body: Value) {
                 .header("user-agent", concat!("lon-batch/", env!("CARGO_PKG_VERSION")))
                 .header_missing("api-version")
                 .is_true(move |request: &HttpMockRequest| {
-                    // httpmock itself compares only the members of the expectation.
+                    // Compared here, so that a difference shows both bodies.
                     let sent: Value = serde_json::from_slice(request.body_ref()).unwrap();
                     assert_eq!(sent, body);
                     true
@@ -45,7 +45,7 @@ async fn assert_on_the_wire(batch: &Batch, body: Value) {
 }
 
 #[tokio::test]
-async fn a_minimal_message_has_a_user_and_a_content() {
+async fn a_minimal_message_has_a_user_and_content() {
     let message = Message::new("+6591234567".parse::<Msisdn>().unwrap(), Content::new("Hello"));
     let batch = Batch::builder().message(message).build().unwrap();
     assert_on_the_wire(

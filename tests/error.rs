@@ -1,4 +1,4 @@
-//! Errors made from responses on the wire, and the texts that they show.
+//! Errors from responses on the wire, and their texts.
 
 mod common;
 
@@ -149,7 +149,7 @@ async fn status_decides_for_bodies_without_results() {
 
 #[tokio::test]
 async fn other_statuses_are_ambiguous_unless_they_prove_that_nothing_was_processed() {
-    // Gateways answer 408 and 499 when they give up on a server behind them, which may have the
+    // Gateways answer 408 and 499 when an upstream server does not respond, although it may have the
     // batch. Some statuses are unknown to HTTP.
     for status in [408, 499, 599, 600, 999] {
         assert_eq!(classify(&error_for_status(status, "").await), AMBIGUOUS, "{status}");
@@ -255,11 +255,11 @@ async fn a_truncated_429_is_ambiguous_and_the_status_decides_any_other() {
             assert_eq!(error.status().unwrap(), status);
         }
     }
-    // The error keeps the part that came.
+    // The error keeps the part that arrived.
     let error = error_for_response(truncated(429, ENVELOPE)).await;
     assert_eq!(error.code(), Some(ErrorCode::IllegalSubAccountId));
     assert_eq!(api(&error).message(), Some("Provided subAccountId"));
-    // A body of more than 16 MiB is cut too.
+    // A body of more than 16 MiB is truncated, too.
     let error = error_of_size(429, 16 * 1024 * 1024 + 1).await;
     assert_eq!(classify(&error), AMBIGUOUS);
     let error = error_of_size(429, 16 * 1024 * 1024).await;
@@ -295,7 +295,7 @@ async fn unparseable_2xx_is_accepted_unreadable_and_unknown() {
         assert_eq!(unreadable(&error).reason(), reason, "{body}");
         assert_eq!(classify(&error), UNREADABLE);
         assert_eq!(error.status().unwrap(), status);
-        assert!(error.to_string().contains("; do not resend it, read the "), "{error}");
+        assert!(error.to_string().contains("; do not resend the batch; "), "{error}");
     }
     let error = error_for_response("HTTP/1.1 204 No Content\r\n\r\n").await;
     assert_eq!(unreadable(&error).reason(), Empty);
@@ -303,10 +303,10 @@ async fn unparseable_2xx_is_accepted_unreadable_and_unknown() {
     assert_eq!(unreadable(&error).reason(), Truncated);
     assert_eq!(
         error.to_string(),
-        "the platform took the batch (HTTP 200 OK), but its response cannot be read: it was cut; \
-         do not resend it, read the 21 bytes that were kept"
+        "the platform accepted the batch (HTTP 200 OK), but the response cannot be parsed: it is \
+         truncated; do not resend the batch; 21 bytes of the body are kept"
     );
-    // The part that came is a whole response.
+    // The part that arrived is a complete response.
     let response = send(truncated(200, ACCEPTED)).await.unwrap();
     assert_eq!(response.accepted_count, Some(1));
 }
@@ -339,7 +339,7 @@ async fn an_error_becomes_the_outcome_of_every_message() {
         (401, r#"{"code": 1200}"#, NotSent, Some(1200), "The API key is missing or wrong."),
         (429, "", NotSent, None, "HTTP 429 Too Many Requests"),
         (502, "<p>Call +65 9123 4567</p>", Unknown, None, "<p>Call +** **** **67</p>"),
-        (200, "{", Unknown, None, "the response cannot be read: it was cut"),
+        (200, "{", Unknown, None, "the response cannot be parsed: it is truncated"),
     ] {
         let error = error_for_status(status, body).await;
         assert_eq!(outcome(&error), (kind, Some(status), code, reason.to_owned()));
@@ -465,7 +465,7 @@ async fn the_texts_of_a_large_body_are_kept_in_part() {
     assert_eq!(api(&long).message(), Some(kept.as_str()));
     assert_eq!(api(&long).error_id().unwrap(), &kept.as_str());
     assert_eq!(api(&long).timestamp().unwrap(), &kept.as_str());
-    // A number is masked before the cut leaves too few of its digits.
+    // Numbers are masked before truncation, which may leave too few digits to recognise one.
     let body = json!({"message": format!("{}{NUMBER}", "m".repeat(296))});
     let long = error_for_status(400, body.to_string()).await;
     assert!(api(&long).message().unwrap().ends_with("mm+***..."), "{long}");
@@ -585,7 +585,7 @@ async fn an_echoed_key_is_redacted_in_errors() {
         let kept = String::from_utf8_lossy(unreadable(&echoed).body()).into_owned();
         assert!(!kept.contains(&KEY[..4]), "{before}");
     }
-    // Nor where the body is cut.
+    // Nor at the end of a truncated body.
     let echoed = error_for_response(truncated(401, &format!("Key {}", &KEY[..20]))).await;
     assert_eq!(api(&echoed).excerpt(), Some("Key [redacted]"));
     let body = format!("{}{KEY}", " ".repeat(64 * 1024 - 20));

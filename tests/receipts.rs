@@ -700,15 +700,15 @@ fn a_list_is_never_taken_for_an_object() {
     }
     assert_eq!(read(&listed_at("/payload/user")).payload.unwrap().user, None);
     let error = unreadable(listed(&full_receipt()).to_string());
-    assert_eq!(error.problem(), &EventProblem::NotAnObject { found: "a list" });
+    assert_eq!(error.problem(), &EventProblem::NotAnObject { found: "an array" });
 }
 
 #[test]
 fn json_that_is_no_object() {
     for (body, what) in [
-        ("[]", "a list"),
-        (r#"[{"eventType": "x"}]"#, "a list"),
-        (r#""+6591234567""#, "a text"),
+        ("[]", "an array"),
+        (r#"[{"eventType": "x"}]"#, "an array"),
+        (r#""+6591234567""#, "a string"),
         ("6591234567", "a number"),
         ("null", "null"),
         (" true ", "a boolean"),
@@ -736,8 +736,8 @@ fn a_receipt_without_what_it_needs_names_it_and_is_kept() {
             vec![
                 (None, gone),
                 (Some(Value::Null), gone),
-                (Some(json!("x")), "a text"),
-                (Some(json!([1])), "a list"),
+                (Some(json!("x")), "a string"),
+                (Some(json!([1])), "an array"),
                 (Some(json!(1)), "a number"),
                 (Some(json!(true)), "a boolean"),
             ],
@@ -748,7 +748,7 @@ fn a_receipt_without_what_it_needs_names_it_and_is_kept() {
                 (None, gone),
                 (Some(Value::Null), gone),
                 (Some(json!("")), gone),
-                (Some(json!([UMID])), "a list"),
+                (Some(json!([UMID])), "an array"),
                 (Some(json!({"id": UMID})), "an object"),
             ],
         ),
@@ -757,8 +757,8 @@ fn a_receipt_without_what_it_needs_names_it_and_is_kept() {
             vec![
                 (None, gone),
                 (Some(Value::Null), gone),
-                (Some(json!("delivered")), "a text"),
-                (Some(json!([{"state": "sent"}])), "a list"),
+                (Some(json!("delivered")), "a string"),
+                (Some(json!([{"state": "sent"}])), "an array"),
             ],
         ),
         (
@@ -767,7 +767,7 @@ fn a_receipt_without_what_it_needs_names_it_and_is_kept() {
                 (None, gone),
                 (Some(Value::Null), gone),
                 (Some(json!("")), gone),
-                (Some(json!(["sent"])), "a list"),
+                (Some(json!(["sent"])), "an array"),
                 (Some(json!({})), "an object"),
             ],
         ),

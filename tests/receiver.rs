@@ -597,7 +597,7 @@ fn a_server_of_ones_own_is_told_what_to_answer() {
     let NoEvent::Unreadable(error) = error else {
         panic!("{error}");
     };
-    let found = "a list";
+    let found = "an array";
     assert_eq!(*error.problem(), EventProblem::NotAnObject { found });
 }
 

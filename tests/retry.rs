@@ -1,4 +1,4 @@
-//! Retries: which attempts, after how long, and the log of them.
+//! Retries: number, delays and logs of attempts.
 
 mod common;
 
@@ -42,9 +42,9 @@ fn raw_response(status: u16, headers: &[(http::HeaderName, &str)], body: &'stati
     Answer::Exactly { status, headers, body: body.into() }
 }
 
-/// A success that cannot be read.
+/// A 2xx whose body cannot be parsed.
 fn unreadable() -> Answer {
-    raw_response(200, &[], "taken")
+    raw_response(200, &[], "accepted")
 }
 
 async fn sandbox_with(answers: impl IntoIterator<Item = Answer>) -> Sandbox {
@@ -101,7 +101,7 @@ async fn every_attempt_sends_the_same_bytes() {
     assert!(seen.iter().all(|request| *request == seen[0]));
 }
 
-/// A resolver that finds the name only after some failures, as after an outage of the network.
+/// A resolver that fails a few times before it finds the name, as after a network outage.
 struct FlakyResolver {
     lookups: Arc<AtomicUsize>,
     failures: usize,
@@ -120,7 +120,7 @@ impl Resolve for FlakyResolver {
     }
 }
 
-/// A client that reaches the sandbox after some failures, and how often it looked up its name.
+/// A client whose first DNS lookups fail, and its number of lookups.
 fn client_with_dns_failures(
     failures: usize,
     sandbox: &Sandbox,
@@ -184,7 +184,7 @@ async fn a_retry_waits_as_long_as_retry_after_asks() {
     assert!(start.elapsed() >= second, "{:?}", start.elapsed());
     assert_eq!(sandbox.requests(), 2);
 
-    // As a date, which has no fractions of a second: between 1 and 2 seconds from now.
+    // As a date, which has no fraction of a second: 1 to 2 seconds from now.
     let date = httpdate::fmt_http_date(SystemTime::now() + 2 * second);
     sandbox.answer_next([raw_response(429, &[(http::header::RETRY_AFTER, &date)], "")]);
     let start = Instant::now();
@@ -203,7 +203,7 @@ async fn a_retry_after_beyond_the_time_of_the_policy_is_returned_at_once() {
     assert_eq!(sandbox.requests(), 1);
 }
 
-/// A server whose answers have this status and each the next of these headers.
+/// A server whose answers have this status and one of these headers each, in order.
 async fn with_headers(status: &'static str, headers: Vec<String>) -> RawServer {
     let next = Arc::new(AtomicUsize::new(0));
     let headers = Arc::new(headers);
@@ -240,11 +240,11 @@ async fn retry_after_is_seconds_or_a_date_and_anything_else_is_ignored() {
         (DATE, "1e3", None),
         (DATE, "99999999999999999999999", Some(LONGEST)),
         (DATE, "18446744073709551615.9", Some(LONGEST)),
-        // A date counts from the response's own date.
+        // A date is compared with the response's own date.
         (DATE, "Sun, 06 Nov 1994 08:49:37 GMT", Some(7)),
         (DATE, "Sunday, 06-Nov-94 08:49:37 GMT", Some(7)),
         (DATE, "Sun, 06 Nov 1994 08:49:20 GMT", Some(0)),
-        // Without one, from the clock here.
+        // Without one, with the local clock.
         ("", "Sun, 06 Nov 1994 08:49:37 GMT", Some(0)),
         ("date: today\r\n", "Sun, 06 Nov 1994 08:49:37 GMT", Some(0)),
         ("", "Fri, 31 Dec 9999 23:59:59 GMT", Some(LONGEST)),
@@ -299,7 +299,7 @@ async fn a_batch_that_was_refused_or_may_have_been_sent_is_sent_once() {
         assert!(!(error.retry_is_safe() && error.retry_can_help()), "{answer:?}: {error:?}");
         assert_eq!(sandbox.requests(), 1, "{answer:?}");
     }
-    // Nor after a timeout: the platform does not know about it.
+    // Nor after a timeout, which the platform does not notice.
     let sandbox = sandbox_with([Answer::Late(Duration::from_secs(600))]).await;
     let client = sandbox.client().retry(quick()).connect_timeout(Duration::from_millis(500));
     let client = client.build().unwrap().with_timeout(Duration::from_secs(1)).unwrap();
@@ -317,7 +317,7 @@ async fn resend_ambiguous_can_duplicate() {
     assert!(response.report(&batch).all_accepted());
     assert_eq!((sandbox.requests(), sandbox.accepted_count()), (5, 3));
 
-    // A batch that the platform took is not sent again, whatever its response is.
+    // A batch with a 2xx is never resent, even if its body cannot be parsed.
     for answer in [unreadable(), Answer::AcceptAndCut] {
         let sandbox = sandbox_with([answer]).await;
         let error = error_of(&client(&sandbox, resending())).await;
@@ -343,8 +343,8 @@ async fn resend_ambiguous_reports_unknown_when_a_later_attempt_is_refused() {
     }
 }
 
-/// A sandbox that rejects a message that it has seen before.
-async fn rejecting_what_it_knows(ledger: &Ledger) -> Sandbox {
+/// A sandbox that rejects a repeated message.
+async fn sandbox_rejecting_duplicates(ledger: &Ledger) -> Sandbox {
     let ledger = ledger.clone();
     let sandbox = Sandbox::builder().judge(move |message| {
         let again = ledger.accept_count(id(message)) > 0;
@@ -357,10 +357,10 @@ async fn rejecting_what_it_knows(ledger: &Ledger) -> Sandbox {
 #[tokio::test]
 async fn resend_ambiguous_reports_unknown_when_a_later_attempt_is_rejected() {
     let ledger = Ledger::default();
-    let sandbox = rejecting_what_it_knows(&ledger).await;
+    let sandbox = sandbox_rejecting_duplicates(&ledger).await;
     sandbox.answer_next([Answer::AcceptAndFail]);
     let outcome = within_10s(client(&sandbox, resending()).send_message(message("a"))).await;
-    // The first attempt was accepted: "rejected" would be a lie.
+    // The first attempt was accepted, so "rejected" would be false.
     assert_eq!(outcome.kind, OutcomeKind::Unknown, "{outcome}");
     assert!(!outcome.kind.can_be_resent());
     assert_eq!(outcome.code, Some(ErrorCode::ResendingIntervalViolation));
@@ -370,9 +370,9 @@ async fn resend_ambiguous_reports_unknown_when_a_later_attempt_is_rejected() {
     assert!(reason.starts_with(expected), "{reason}");
     assert_eq!((sandbox.requests(), sandbox.accepted_count()), (2, 1));
 
-    // A rejection of the only attempt is one, and so is one after an attempt that did nothing.
+    // A rejection of the only attempt counts, also after an attempt that did nothing.
     for answers in [vec![], vec![BUSY]] {
-        let sandbox = rejecting_what_it_knows(&ledger).await;
+        let sandbox = sandbox_rejecting_duplicates(&ledger).await;
         sandbox.answer_next(answers);
         let outcome = within_10s(client(&sandbox, resending()).send_message(message("a"))).await;
         assert_eq!(outcome.kind, OutcomeKind::Rejected, "{outcome}");
@@ -382,12 +382,12 @@ async fn resend_ambiguous_reports_unknown_when_a_later_attempt_is_rejected() {
 /// The requests for one message, and its outcome.
 type RequestsAndOutcome = (u64, Outcome);
 
-/// Sends the same message by `send`, by `send_message` and in a run, each to a sandbox of its own.
+/// Sends the same message with `send`, with `send_message` and in a run, each to its own sandbox.
 async fn send_by_each_api(
     policy: &RetryPolicy,
     start: impl AsyncFn() -> (Sandbox, Client, Arc<AtomicUsize>),
 ) -> [RequestsAndOutcome; 3] {
-    let came = |sandbox: &Sandbox, lookups: &AtomicUsize, outcome| {
+    let requests_and_outcome = |sandbox: &Sandbox, lookups: &AtomicUsize, outcome| {
         let lookups = u64::try_from(lookups.load(Ordering::SeqCst)).unwrap();
         (sandbox.requests().max(lookups), outcome)
     };
@@ -398,17 +398,17 @@ async fn send_by_each_api(
         Ok(response) => response.report(&batch).outcomes()[0].clone(),
         Err(error) => Outcome::from(&error),
     };
-    let sent = came(&sandbox, &lookups, outcome);
+    let sent = requests_and_outcome(&sandbox, &lookups, outcome);
 
     let (sandbox, client, lookups) = start().await;
     let outcome = within_10s(client.send_message(message("a"))).await;
-    let sent_message = came(&sandbox, &lookups, outcome);
+    let sent_message = requests_and_outcome(&sandbox, &lookups, outcome);
 
     let (sandbox, client, lookups) = start().await;
     let run = client.bulk("run").retry(policy.clone()).send([message("a")]).unwrap();
     let reported = Reported::by(run).await;
     assert!(!matches!(reported.summary.stop, Some(Stop::Cancelled)));
-    let ran = came(&sandbox, &lookups, reported.outcome(0).clone());
+    let ran = requests_and_outcome(&sandbox, &lookups, reported.outcome(0).clone());
     assert_eq!(reported.counts().requests, ran.0);
     [sent, sent_message, ran]
 }
@@ -417,7 +417,7 @@ async fn send_by_each_api(
 async fn a_run_makes_the_same_attempts_as_a_single_send_for_the_same_answers() {
     let too_long = || Answer::TooManyRequests { retry_after: Some(61) };
     let now = || Answer::TooManyRequests { retry_after: Some(0) };
-    let taken = || Answer::AcceptAndFail;
+    let accepted_and_failed = || Answer::AcceptAndFail;
     let rejected = || {
         Answer::Edited(|answer| {
             let status = &mut answer["messages"][0]["status"];
@@ -425,7 +425,7 @@ async fn a_run_makes_the_same_attempts_as_a_single_send_for_the_same_answers() {
             status["errorCode"] = 3038.into();
         })
     };
-    // Answers, and how many of them are asked for by the default and by one that resends.
+    // Answers, and the expected number of requests by default and with resending.
     let cases = [
         (vec![], 1, 1),
         (vec![rejected()], 1, 1),
@@ -436,8 +436,8 @@ async fn a_run_makes_the_same_attempts_as_a_single_send_for_the_same_answers() {
         (vec![failing(503), failing(503), failing(503)], 1, 2),
         (vec![failing(408), unreadable()], 1, 2),
         (vec![now(), failing(500)], 2, 2),
-        (vec![taken(), BUSY], 1, 2),
-        (vec![taken(), failing(400)], 1, 2),
+        (vec![accepted_and_failed(), BUSY], 1, 2),
+        (vec![accepted_and_failed(), failing(400)], 1, 2),
         (vec![Answer::HangUp], 1, 2),
         (vec![Answer::AcceptAndHangUp], 1, 2),
         (vec![failing(400)], 1, 1),
@@ -454,7 +454,7 @@ async fn a_run_makes_the_same_attempts_as_a_single_send_for_the_same_answers() {
             (resending().max_attempts(2), resent),
         ] {
             let answers = answers.clone();
-            // A run slows down after a 429, so they wait for each other no longer than they have to.
+            // A run slows down after a 429, so the cases run concurrently.
             running.push(all.spawn_local(async move {
                 let start = async || {
                     let sandbox = sandbox_with(answers.clone()).await;
@@ -471,7 +471,7 @@ async fn a_run_makes_the_same_attempts_as_a_single_send_for_the_same_answers() {
     for case in running {
         all.run_until(case).await.unwrap();
     }
-    // Where no connection can be made.
+    // With failing connects.
     for (failures, attempts) in [(1, 2), (2, 3), (9, 3)] {
         let policy = quick().max_attempts(3);
         let start = async || {
@@ -507,8 +507,8 @@ async fn attempts_are_logged_without_texts_numbers_and_keys() {
     assert!(ours[1].contains(" DEBUG "), "{log}");
     let fields = "sent a batch attempt=2 messages=2 status=429 outcome=\"not_sent\"";
     assert!(ours[1].ends_with(fields), "{log}");
-    let taken = RawServer::answering(http_response("202 Accepted", "", ACCEPTED)).await;
-    let client = client_without_retries(taken.base_url()).build().unwrap();
+    let accepting = RawServer::answering(http_response("202 Accepted", "", ACCEPTED)).await;
+    let client = client_without_retries(accepting.base_url()).build().unwrap();
     within_10s(client.send(&batch(&["a"]))).await.unwrap();
     let last = log::drain();
     let fields = "sent a batch attempt=1 messages=1 outcome=\"accepted\"";
@@ -516,7 +516,7 @@ async fn attempts_are_logged_without_texts_numbers_and_keys() {
     for hidden in ["order-1", "Jane", "Hello", "my-subaccount"] {
         assert!(!ours.concat().contains(hidden), "{log}");
     }
-    // Nor does anything else log them, at any level.
+    // No other crate logs them either, at any level.
     assert_no_secrets(&log);
     assert_no_secrets(&last);
 }

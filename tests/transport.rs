@@ -1,4 +1,4 @@
-//! Requests on the wire, their connections, and the outcome of a batch when the network fails.
+//! Requests on the wire, connections, and the outcome of a batch when the network fails.
 
 mod common;
 
@@ -30,13 +30,13 @@ use common::{
     custom_http_client, http_response, log, message, printed, read_request, within_10s,
 };
 
-/// Long enough for what has to happen, short enough to wait for.
+/// Long enough for an attempt, short enough to wait for.
 const SHORT: Duration = Duration::from_millis(300);
 /// How long an idle connection may be reused.
 const IDLE_LIMIT: Duration = Duration::from_secs(1);
 const BEYOND_THE_LIMIT: Duration = Duration::from_millis(1001);
 
-/// The error of a batch of one that is sent once, which has to come within seconds.
+/// The error of a batch of one that is sent once.
 async fn error_of(client: ClientBuilder) -> Error {
     let client = client.build().unwrap();
     let error = within_10s(client.send(&batch(&["a"]))).await.unwrap_err();
@@ -134,7 +134,7 @@ async fn a_request_is_the_generated_call_with_the_headers_of_the_hooks() {
         format!("host: {}", server.address),
         format!("user-agent: lon-batch/{}", env!("CARGO_PKG_VERSION")),
     ];
-    // Among them no api-version, which the generator adds.
+    // `api-version`, which progenitor adds, is removed.
     assert_eq!(headers, expected);
 }
 
@@ -157,7 +157,7 @@ async fn custom_http_client_sends_the_key_and_the_user_agent_of_this_crate() {
 #[tokio::test]
 async fn custom_http_client_with_http2_still_speaks_http_1_1() {
     let (server, requests) = recording_server().await;
-    // Alone, it speaks HTTP/2 at once: the request above is no accident.
+    // Control: without the crate, this client speaks HTTP/2 at once.
     let http2 = custom_http_client().http2_prior_knowledge().build().unwrap();
     let preface = oneshot_server().await;
     let sent = tokio::spawn(http2.get(preface.0).send());
@@ -182,7 +182,7 @@ async fn oneshot_server() -> (String, oneshot::Receiver<String>) {
         let mut bytes = [0; 4096];
         let read = stream.read(&mut bytes).await.unwrap();
         seen.send(String::from_utf8_lossy(&bytes[..read]).into_owned()).unwrap();
-        // No answer that a client of HTTPS or HTTP/2 could read.
+        // Not a valid answer for HTTPS or HTTP/2.
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
     });
     (base_url, first)
@@ -195,7 +195,7 @@ async fn a_verbose_custom_http_client_logs_no_key_and_no_number() {
     );
     log::start_capture();
     let server = RawServer::answering(http_response("200 OK", "", body)).await;
-    // Alone, it logs whatever goes through its connections.
+    // Control: without the crate, this client logs all traffic.
     let http = custom_http_client().connection_verbose(true).build().unwrap();
     let sent = http.post(server.base_url()).bearer_auth(KEY).body(NUMBER).send().await.unwrap();
     sent.bytes().await.unwrap();
@@ -236,7 +236,7 @@ async fn redirects_are_not_followed() {
     ];
     let own = || Some(custom_http_client().redirect(Policy::limited(10)));
     for status in statuses {
-        // Nobody listens where it leads to: an error there would look as if nothing had been sent.
+        // Nothing listens at the target: following it would look like a batch that was not sent.
         let nobody = RawServer::answering("").await.base_url();
         let elsewhere = RawServer::answering(http_response("200 OK", "", ACCEPTED)).await;
         for (location, http) in [
@@ -274,12 +274,12 @@ async fn custom_http_client_uses_no_proxy_to_this_machine() {
     assert_eq!((server.connections(), proxy.connections()), (1, 0));
 }
 
-/// Set for the process that a test starts of itself.
+/// Set in the child process of a test.
 const CHILD: &str = "LON_BATCH_TEST_CHILD";
 
 #[test]
 fn a_proxy_of_the_environment_does_not_see_plain_http() {
-    // A proxy would be asked for this machine too, and get the key. Nothing listens on port 1.
+    // A proxy would also be used for this machine, and see the API key. Nothing listens on port 1.
     let child = Command::new(env::current_exe().unwrap())
         .args(["--exact", "request_ignores_proxy_environment_variables"])
         .env(CHILD, "1")
@@ -302,14 +302,14 @@ async fn request_ignores_proxy_environment_variables() {
     within_10s(client.send(&batch(&["a"]))).await.unwrap();
     assert_eq!(server.connections(), 1);
     if env::var_os(CHILD).is_some() {
-        // The proxy of the environment is one that a client without our care would use.
+        // Control: a client without our settings uses the proxy of the environment.
         let http = custom_http_client().build().unwrap();
         let error = http.get(server.base_url()).send().await.unwrap_err();
         assert!(error.is_connect(), "{error:?}");
     }
 }
 
-// Connections that cannot be made.
+// Failing connects.
 
 #[tokio::test]
 async fn a_refused_connection_sends_nothing() {
@@ -318,7 +318,7 @@ async fn a_refused_connection_sends_nothing() {
     drop(free);
     let error = error_of(client_without_retries(format!("http://{address}"))).await;
     assert_not_sent(&error);
-    // The text has what the operating system said.
+    // The text has the reason of the operating system.
     assert!(error.to_string().to_lowercase().contains("connection refused"), "{error}");
 }
 
@@ -361,7 +361,7 @@ async fn a_dead_host_sends_nothing_with_default_timeouts() {
         let waited = start.elapsed();
         assert!((connects_for..connects_for + SHORT).contains(&waited), "{waited:?}");
     }
-    // Also when the client retries by itself.
+    // Also with the default retries.
     let http = custom_http_client().dns_resolver(Arc::new(Broken { answers: false }));
     let client = Client::builder("my-subaccount", KEY).base_url("https://example.invalid");
     let client = client.http_client(http).build().unwrap();
@@ -371,7 +371,7 @@ async fn a_dead_host_sends_nothing_with_default_timeouts() {
     assert!((secs(50)..secs(70)).contains(&waited), "{waited:?}");
 }
 
-/// The same on the wire: nobody accepts connections, and Linux drops those beyond the backlog.
+/// The same on the wire: the server accepts no connection, and Linux drops those beyond the backlog.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_host_that_accepts_no_connection_sends_nothing() {
@@ -389,7 +389,7 @@ async fn a_host_that_accepts_no_connection_sends_nothing() {
     );
 }
 
-// Connections that are lost.
+// Lost connections.
 
 #[tokio::test]
 async fn a_reset_before_the_request_is_read_leaves_it_unknown() {
@@ -438,17 +438,16 @@ async fn a_request_that_was_read_on_a_reused_connection_is_not_sent_again() {
     assert_eq!((requests.load(Ordering::SeqCst), server.connections()), (2, 1));
 }
 
-// Connections that are idle.
+// Idle connections.
 
-/// Lets the client put the connection of the last batch back among those that it can reuse, which
-/// it does in a task of its own.
+/// Lets the client return the last connection to its pool, which it does in a separate task.
 async fn until_idle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
 }
 
-/// Lets idle connections be idle for this time: the client asks tokio's clock when it takes one.
+/// Keeps connections idle for this time. The pool reads tokio's clock when it reuses one.
 async fn idle_for(time: Duration) {
     until_idle().await;
     tokio::time::pause();
@@ -459,7 +458,7 @@ async fn idle_for(time: Duration) {
 /// A server that answers any number of requests on each connection.
 async fn keeping_server() -> RawServer {
     RawServer::start(async move |mut stream: TcpStream| {
-        // The client is gone in the end.
+        // Until the client disconnects.
         while stream.peek(&mut [0]).await.is_ok_and(|read| read > 0) {
             read_request(&mut stream).await;
             stream.write_all(&http_response("200 OK", "", ACCEPTED)).await.unwrap();
@@ -488,7 +487,7 @@ async fn a_connection_is_reused_after_less_than_a_second_and_not_after_more() {
             send().await;
             idle_for(Duration::from_millis(900)).await;
             send().await;
-            // On a machine that was busy in between, the connection was idle for longer.
+            // On a busy machine, the connection may have been idle for longer.
             if start.elapsed() <= IDLE_LIMIT {
                 reused += 1;
                 assert_eq!(server.connections(), connections, "reused");
@@ -503,8 +502,8 @@ async fn a_connection_is_reused_after_less_than_a_second_and_not_after_more() {
     }
 }
 
-/// Runs a server in a thread of its own, so that it acts while the runtime of the client stands
-/// still and sees nothing of it.
+/// Runs a server in its own thread, so that it can act while the client's runtime is blocked and
+/// does not notice.
 fn serve_on_own_thread<F: Future<Output = ()>>(
     serve: impl FnOnce(TcpListener) -> F + Send + 'static,
 ) -> String {
@@ -518,8 +517,8 @@ fn serve_on_own_thread<F: Future<Output = ()>>(
     base_url
 }
 
-/// A function that makes a server aside act, and the server's ends of it: a signal to act, and one
-/// that it has acted. Waiting for that blocks the thread of the client.
+/// A function that makes a server on its own thread act, and the server's ends of it: a signal to
+/// act, and one that it has acted. Waiting for that blocks the thread of the client.
 fn signals() -> (impl Fn(), tokio_mpsc::UnboundedReceiver<()>, mpsc::Sender<()>) {
     let (act, to_act) = tokio_mpsc::unbounded_channel();
     let (has_acted, acted) = mpsc::channel();
@@ -538,7 +537,7 @@ async fn connections_closed_after_each_response_lose_nothing_with_long_pauses() 
             let (mut stream, _) = listener.accept().await.unwrap();
             read_request(&mut stream).await;
             stream.write_all(&http_response("200 OK", "", ACCEPTED)).await.unwrap();
-            // As soon as the client has the response.
+            // Once the client has the response.
             if to_close.recv().await.is_none() {
                 return;
             }
@@ -550,11 +549,11 @@ async fn connections_closed_after_each_response_lose_nothing_with_long_pauses() 
     for _ in 0..50 {
         within_10s(client.send(&batch(&["a"]))).await.expect("nothing is unknown");
         idle_for(BEYOND_THE_LIMIT).await;
-        // The client sees nothing of this before it sends again.
+        // The client does not notice before it sends again.
         close();
     }
 
-    // And a server that does not wait.
+    // A server that closes immediately.
     let server = RawServer::answering(http_response("200 OK", "", ACCEPTED)).await;
     let client = client_without_retries(server.base_url()).build().unwrap();
     for sent in 1..=50 {
@@ -631,7 +630,7 @@ async fn an_unsolicited_response_answers_no_batch_that_is_sent_after_the_idle_li
             if to_respond.recv().await.is_none() {
                 return;
             }
-            // The client may have closed it by now.
+            // The client may have closed it already.
             let _ = stream.write_all(&accepted("unsolicited")).await;
             connections.push(stream);
             responded.send(()).unwrap();
@@ -642,14 +641,14 @@ async fn an_unsolicited_response_answers_no_batch_that_is_sent_after_the_idle_li
         let response = within_10s(client.send(&batch(&["a"]))).await.unwrap();
         assert_eq!(response.batch_id.as_deref(), Some(format!("b-{number}").as_str()));
         idle_for(BEYOND_THE_LIMIT).await;
-        // The client sees nothing of this before it sends again.
+        // The client does not notice before it sends again.
         respond();
     }
 }
 
-// Responses that are late, cut or endless.
+// Late, truncated and endless responses.
 
-/// Sends part of an answer and then nothing, until the client is gone.
+/// Sends part of an answer and then nothing, until the client disconnects.
 async fn stalling_server(part: Vec<u8>) -> RawServer {
     let part = Arc::new(part);
     RawServer::start(move |mut stream| {
@@ -670,7 +669,7 @@ async fn no_response_in_time_leaves_the_batch_unknown() {
         error_of(client_without_retries(server.base_url()).timeout(SHORT)).await
     };
     assert_timed_out(&late(b"").await);
-    // A head that is not whole is no response either.
+    // An incomplete head is not a response either.
     assert_unknown(&late(b"HTTP/1.1 200 OK\r\ncontent-le").await);
 }
 
@@ -717,7 +716,7 @@ async fn a_response_that_stalls_is_decided_by_its_status() {
 }
 
 #[tokio::test]
-async fn a_response_that_is_cut_is_accepted_but_unreadable() {
+async fn a_truncated_response_is_accepted_but_unreadable() {
     let body = r#"{"batchId": "b-1", "acceptedCount": 1, "rejectedCount": 0}"#;
     let whole = http_response("200 OK", "", body);
     for missing in [1, 10] {
@@ -727,7 +726,7 @@ async fn a_response_that_is_cut_is_accepted_but_unreadable() {
     }
     let server = RawServer::answering(&whole[..whole.len() - body.len()]).await;
     unreadable(&error_from(&server).await, UnreadableReason::Empty, b"");
-    // A whole body whose end was not marked is a response.
+    // A complete body without its end marker is a response.
     let chunked = format!(
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n",
         body.len()
@@ -760,7 +759,7 @@ async fn a_response_without_end_is_read_up_to_a_bound() {
         })
         .await;
         assert_unknown(&error_from(&server).await);
-        // The client hung up: it read no more than it keeps, and what the sockets hold.
+        // The client hung up: it read only what it keeps, plus the buffers of the sockets.
         let written = within_10s(written).await.unwrap();
         assert!(written < limit * 1024 * 1024, "{status}: {written} bytes");
     }
@@ -774,7 +773,7 @@ async fn a_key_that_a_response_echoes_is_redacted() {
     );
     let whole = http_response("200 OK", "", &body);
     let in_the_key = whole.len() - body.len() + body.find(KEY).unwrap() + 10;
-    // All at once, in parts, and cut in the middle of the key.
+    // All at once, in parts, and truncated in the middle of the key.
     for ends in [vec![whole.len()], vec![in_the_key, whole.len()], vec![in_the_key]] {
         let (whole, ends) = (whole.clone(), Arc::new(ends));
         let is_truncated = ends.last() == Some(&in_the_key);
@@ -785,7 +784,7 @@ async fn a_key_that_a_response_echoes_is_redacted() {
                 let mut from = 0;
                 for to in ends.iter() {
                     stream.write_all(&whole[from..*to]).await.unwrap();
-                    // The client reads this part by itself.
+                    // The client reads this part separately.
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     from = *to;
                 }
@@ -805,19 +804,19 @@ async fn a_key_that_a_response_echoes_is_redacted() {
     }
 }
 
-// Sends at the same time, and sends that are dropped.
+// Concurrent and dropped sends.
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_sends_each_get_their_own_response() {
-    // Every other answer is cut; each send has to report its own.
+    // Every other answer is truncated. Each send must report its own.
     let turn = Arc::new(AtomicUsize::new(0));
     let server = RawServer::start(move |mut stream| {
         let turn = Arc::clone(&turn);
         async move {
             read_request(&mut stream).await;
             let whole = http_response("202 Accepted", "connection: close\r\n", ACCEPTED);
-            let cut = turn.fetch_add(1, Ordering::SeqCst) % 2;
-            stream.write_all(&whole[..whole.len() - cut]).await.unwrap();
+            let missing = turn.fetch_add(1, Ordering::SeqCst) % 2;
+            stream.write_all(&whole[..whole.len() - missing]).await.unwrap();
         }
     })
     .await;
@@ -827,10 +826,10 @@ async fn concurrent_sends_each_get_their_own_response() {
         let client = client.clone();
         sends.spawn(async move { client.send(&batch(&["a"])).await });
     }
-    let (mut whole, mut cut) = (0, 0);
+    let (mut complete, mut truncated) = (0, 0);
     while let Some(result) = within_10s(sends.join_next()).await {
         match result.unwrap() {
-            Ok(_) => whole += 1,
+            Ok(_) => complete += 1,
             Err(error) => {
                 unreadable(
                     &error,
@@ -838,11 +837,11 @@ async fn concurrent_sends_each_get_their_own_response() {
                     &ACCEPTED.as_bytes()[..ACCEPTED.len() - 1],
                 );
                 assert_eq!(error.status().unwrap().as_u16(), 202);
-                cut += 1;
+                truncated += 1;
             }
         }
     }
-    assert_eq!((whole, cut), (500, 500));
+    assert_eq!((complete, truncated), (500, 500));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What a server accepted, and what a run reports of the same messages.
+//! Compares the messages that a server accepted with the outcomes that a run reports.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -141,7 +141,7 @@ impl Reported {
                     assert!(times <= 1, "{id}: {outcome}, {times} times");
                     unknown += times;
                 }
-                // What was accepted under this id is the other message of the batch.
+                // The message that was accepted with this id is the other one of the batch.
                 OutcomeKind::NotSent if is_duplicate => {}
                 OutcomeKind::Rejected | OutcomeKind::NotSent => {
                     assert_eq!(times, 0, "{id}: {outcome}");
