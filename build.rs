@@ -1,4 +1,4 @@
-//! Turns `spec/lon-batch.yaml` into the typed client, in `OUT_DIR`.
+//! Generates the typed client from `spec/lon-batch.yaml`, in `OUT_DIR`.
 
 #[path = "build/check.rs"]
 mod check;

@@ -1,12 +1,12 @@
-//! Checks the parts of the contract that the generator and the handwritten code rely on.
+//! Checks the parts of the spec that the generator and the handwritten code rely on.
 //!
-//! The generator panics or stays silent on most of them. A linter checks the rest of the file.
+//! progenitor panics on most violations or ignores them. A linter checks the rest of the file.
 
 use std::collections::{BTreeSet, HashSet};
 
 use serde_json::Value;
 
-use crate::spec::{Spec, SpecError, entries, escape, members, schema_pointer, target};
+use crate::spec::{Spec, SpecError, entries, escape, members, ref_name, schema_pointer};
 
 /// The operation that the client is generated from.
 pub const OPERATION: &str = "/paths/~1api~1v1~1subaccounts~1{subAccountId}~1lon~1batch/post";
@@ -15,7 +15,7 @@ pub const OPERATION: &str = "/paths/~1api~1v1~1subaccounts~1{subAccountId}~1lon~
 pub const REPLACED: [(&str, &str); 2] =
     [("SubAccountId", "crate::types::SubAccountId"), ("Recipient", "crate::phone::Recipient")];
 
-/// Handwritten code names these. The enums have handwritten meanings.
+/// Schemas that handwritten code refers to. The enums have handwritten meanings.
 const NEEDED: [&str; 11] = [
     "BatchRequest",
     "Message",
@@ -34,21 +34,22 @@ const NEEDED: [&str; 11] = [
 const SUB_ACCOUNT_ID_PATTERN: &str = r"^[A-Za-z0-9\-._&]{3,50}$";
 
 pub fn check(spec: &Spec) -> Result<(), SpecError> {
-    let version = spec.at("/openapi", "it states the version of OpenAPI")?;
+    let version = spec.require("/openapi", "it states the version of OpenAPI")?;
     if !version.as_str().is_some_and(|it| it.starts_with("3.0.")) {
         return Err(spec.error("/openapi", "the generator supports OpenAPI 3.0.x only"));
     }
-    for (name, schema) in members(spec.at("/components/schemas", "the types are made of it")?) {
-        keywords(spec, &schema_pointer(name), schema)?;
+    for (name, schema) in members(spec.require("/components/schemas", "the types are made of it")?)
+    {
+        check_keywords(spec, &schema_pointer(name), schema)?;
     }
-    references(spec, &spec.value, "")?;
+    check_references(spec, &spec.value, "")?;
     for name in NEEDED.into_iter().chain(REPLACED.map(|(name, _)| name)) {
-        spec.at(&schema_pointer(name), "handwritten code uses its type")?;
+        spec.require(&schema_pointer(name), "handwritten code uses its type")?;
     }
-    operation(spec)?;
-    servers(spec)?;
+    check_operation(spec)?;
+    check_servers(spec)?;
     let pattern = format!("{}/pattern", schema_pointer("SubAccountId"));
-    if spec.at(&pattern, "ids are checked against it")? != SUB_ACCOUNT_ID_PATTERN {
+    if spec.require(&pattern, "ids are checked against it")? != SUB_ACCOUNT_ID_PATTERN {
         let rule = "differs from what `src/types/sub_account.rs` checks; change it there and in \
                     `build/check.rs` too";
         return Err(spec.error(&pattern, rule));
@@ -63,11 +64,11 @@ pub fn check(spec: &Spec) -> Result<(), SpecError> {
             );
         }
     }
-    sides(spec)
+    check_no_shared_objects(spec)
 }
 
-/// Every keyword of a schema, and of the schemas in it, has a value of the right type.
-fn keywords(spec: &Spec, pointer: &str, schema: &Value) -> Result<(), SpecError> {
+/// Checks that every keyword of a schema, and of nested schemas, has a value of the right type.
+fn check_keywords(spec: &Spec, pointer: &str, schema: &Value) -> Result<(), SpecError> {
     if !schema.is_object() {
         return Err(spec.error(pointer, "has to be a mapping"));
     }
@@ -102,12 +103,12 @@ fn keywords(spec: &Spec, pointer: &str, schema: &Value) -> Result<(), SpecError>
             }
             "properties" => {
                 for (name, member) in members(value) {
-                    keywords(spec, &format!("{at}/{}", escape(name)), member)?;
+                    check_keywords(spec, &format!("{at}/{}", escape(name)), member)?;
                 }
                 (value.is_object(), "a mapping")
             }
             "items" => {
-                keywords(spec, &at, value)?;
+                check_keywords(spec, &at, value)?;
                 continue;
             }
             "allOf" | "oneOf" | "anyOf" | "not" => (false, "left out; the build cannot map it"),
@@ -129,8 +130,8 @@ fn keywords(spec: &Spec, pointer: &str, schema: &Value) -> Result<(), SpecError>
     Ok(())
 }
 
-/// Every `$ref` leads to something.
-fn references(spec: &Spec, node: &Value, pointer: &str) -> Result<(), SpecError> {
+/// Checks that the target of every `$ref` exists.
+fn check_references(spec: &Spec, node: &Value, pointer: &str) -> Result<(), SpecError> {
     for (name, below) in members(node) {
         let at = format!("{pointer}/{}", escape(name));
         if let ("$ref", Some(target)) = (name.as_str(), below.as_str()) {
@@ -139,21 +140,21 @@ fn references(spec: &Spec, node: &Value, pointer: &str) -> Result<(), SpecError>
                 return Err(spec.error(&at, &format!("`{target}` does not exist")));
             }
         }
-        references(spec, below, &at)?;
+        check_references(spec, below, &at)?;
     }
     for (index, below) in entries(node).iter().enumerate() {
-        references(spec, below, &format!("{pointer}/{index}"))?;
+        check_references(spec, below, &format!("{pointer}/{index}"))?;
     }
     Ok(())
 }
 
-/// The operation, its parameter, and the types of its bodies. The generator supports one type for
-/// all successes and one for all errors.
-fn operation(spec: &Spec) -> Result<(), SpecError> {
-    spec.at(OPERATION, "the client is generated from this operation")?;
+/// Checks the operation, its parameter, and the types of its bodies. progenitor supports one type
+/// for all successes and one for all errors.
+fn check_operation(spec: &Spec) -> Result<(), SpecError> {
+    spec.require(OPERATION, "the client is generated from this operation")?;
     let is = |pointer: &str, expected: &str| {
         let pointer = format!("{OPERATION}/{pointer}");
-        if spec.at(&pointer, &format!("expected `{expected}`"))? == expected {
+        if spec.require(&pointer, &format!("expected `{expected}`"))? == expected {
             return Ok(());
         }
         Err(spec.error(&pointer, &format!("has to be `{expected}`")))
@@ -165,19 +166,19 @@ fn operation(spec: &Spec) -> Result<(), SpecError> {
     is("operationId", "sendLonBatch")?;
     is("parameters/0/name", "subAccountId")?;
     body("requestBody", "BatchRequest")?;
-    let responses = spec.at(&format!("{OPERATION}/responses"), "the client reads them")?;
+    let responses = spec.require(&format!("{OPERATION}/responses"), "the client reads them")?;
     for (status, _) in members(responses) {
         match status.as_bytes() {
             [b'2', _, _] => body(&format!("responses/{status}"), "BatchResponse")?,
             [b'3'..=b'5', _, _] => body(&format!("responses/{status}"), "ErrorBody")?,
             _ => {
-                let rule = "has to be a status of three digits; the generator takes `default` for \
-                            a success";
+                let rule = "has to be a status of three digits; the generator treats `default` \
+                            as a success";
                 return Err(spec.error(&format!("{OPERATION}/responses/{status}"), rule));
             }
         }
     }
-    spec.at(&format!("{OPERATION}/responses/200"), "it answers a batch")?;
+    spec.require(&format!("{OPERATION}/responses/200"), "it answers a batch")?;
     let receipts = spec.reachable(&format!("{OPERATION}/callbacks"));
     if !receipts.contains("DeliveryReceipt") {
         let rule = "has to post a `DeliveryReceipt`, which the crate parses";
@@ -186,9 +187,9 @@ fn operation(spec: &Spec) -> Result<(), SpecError> {
     Ok(())
 }
 
-/// Each server is a region.
-fn servers(spec: &Spec) -> Result<(), SpecError> {
-    let servers = entries(spec.at("/servers", "the regions are made of it")?);
+/// Checks that each server is a region.
+fn check_servers(spec: &Spec) -> Result<(), SpecError> {
+    let servers = entries(spec.require("/servers", "the regions are made of it")?);
     if servers.is_empty() {
         return Err(spec.error("/servers", "has to be a list of at least one server"));
     }
@@ -210,19 +211,20 @@ fn servers(spec: &Spec) -> Result<(), SpecError> {
     Ok(())
 }
 
-/// Requests are strict and responses lenient, so they share no object.
-fn sides(spec: &Spec) -> Result<(), SpecError> {
+/// Checks that requests and responses share no object: requests are strict, responses lenient.
+fn check_no_shared_objects(spec: &Spec) -> Result<(), SpecError> {
     let requests = spec.reachable(&format!("{OPERATION}/requestBody"));
-    let responses = response_side(spec);
+    let responses = received_schemas(spec);
     for name in requests.intersection(&responses) {
         if spec.schema(name)["type"] == "object" {
-            let rule = "an object of both a request and a response; copy it, one for each";
+            let rule = "used by both requests and responses; copy the schema and give each side \
+                        its own";
             return Err(spec.error(&schema_pointer(name), rule));
         }
     }
     for name in &responses {
         for (member, schema) in members(&spec.schema(name)["properties"]) {
-            if schema["type"] == "array" && target(&schema["items"]).is_none() {
+            if schema["type"] == "array" && ref_name(&schema["items"]).is_none() {
                 let at = format!("{}/properties/{}/items", schema_pointer(name), escape(member));
                 return Err(spec.error(&at, "the items of a response have to be a `$ref`"));
             }
@@ -231,17 +233,17 @@ fn sides(spec: &Spec) -> Result<(), SpecError> {
     Ok(())
 }
 
-/// The schemas of all that the platform sends.
-pub fn response_side(spec: &Spec) -> BTreeSet<String> {
+/// The names of all schemas that the platform sends.
+pub fn received_schemas(spec: &Spec) -> BTreeSet<String> {
     let mut names = spec.reachable(&format!("{OPERATION}/responses"));
     names.extend(spec.reachable(&format!("{OPERATION}/callbacks")));
     names
 }
 
-/// Enums that also take a value that the contract does not list: all that the platform sends, and
-/// the icon, because a new one should not have to wait for a release.
+/// Enums that accept unlisted values: all that the platform sends, and `Icon`, so that a new icon
+/// needs no release.
 pub fn open_enums(spec: &Spec) -> BTreeSet<String> {
-    let mut names = response_side(spec);
+    let mut names = received_schemas(spec);
     names.insert("Icon".to_owned());
     names.retain(|name| spec.schema(name).get("enum").is_some());
     names
@@ -266,7 +268,7 @@ pub fn values(spec: &Spec, name: &str) -> Result<Vec<EnumValue>, SpecError> {
             Err(spec.error(&format!("{pointer}/{keyword}"), &rule))
         }
     };
-    // The generator names the variants of a closed enum, and panics if two names are the same.
+    // progenitor names the variants of a closed enum, and panics if two names are equal.
     let is_closed = !open_enums(spec).contains(name);
     let names = parallel("x-enum-varnames")?;
     let descriptions = parallel("x-enum-descriptions")?;
@@ -305,7 +307,7 @@ pub fn values(spec: &Spec, name: &str) -> Result<Vec<EnumValue>, SpecError> {
     values.collect()
 }
 
-/// `thbCircle` and `delivered_to_operator` as names of variants.
+/// Converts values such as `thbCircle` and `delivered_to_operator` to variant names.
 fn pascal_case(value: &str) -> String {
     let words = value.split('_').map(|word| {
         let (first, rest) = word.split_at_checked(1).unwrap_or((word, ""));

@@ -1,4 +1,4 @@
-//! From the checked contract to the client with its types, and to the typed mocks.
+//! Generates the client, its types and the typed mocks from the checked spec.
 
 use openapiv3::{OpenAPI, Operation};
 use proc_macro2::TokenStream;
@@ -9,15 +9,15 @@ use syn::{Item, parse_quote};
 
 use crate::check::{OPERATION, REPLACED, open_enums};
 use crate::lenient::{TEXTS, lenient, list_name, lists};
-use crate::spec::{Spec, SpecError, members, schema_pointer, target};
+use crate::spec::{Spec, SpecError, members, ref_name, schema_pointer};
 use crate::tables::field;
 
 const CONTENT: &str = "MessageContent";
 const RESPONSE: &str = "ResponseBody";
 
-/// The client with its types.
+/// Generates the client with its types.
 pub fn client(spec: &Spec) -> Result<String, SpecError> {
-    let mut api = shown(spec)?;
+    let mut api = generator_input(spec)?;
     successes_only(spec, &mut api)?;
     let code = Generator::new(&settings(spec))
         .generate_tokens(&openapi(spec, api)?)
@@ -29,10 +29,10 @@ pub fn client(spec: &Spec) -> Result<String, SpecError> {
     Ok(code)
 }
 
-/// Typed mocks of all documented responses.
+/// Generates typed mocks of all documented responses.
 pub fn mocks(spec: &Spec) -> Result<String, SpecError> {
     let code = Generator::new(&settings(spec))
-        .httpmock(&openapi(spec, shown(spec)?)?, "crate::generated")
+        .httpmock(&openapi(spec, generator_input(spec)?)?, "crate::generated")
         .map_err(|error| spec.error("", &format!("progenitor: {error}")))?;
     pretty(spec, code)
 }
@@ -45,9 +45,9 @@ fn parse(spec: &Spec, code: TokenStream) -> Result<syn::File, SpecError> {
     syn::parse2(code).map_err(|error| spec.error("", &format!("generated invalid Rust: {error}")))
 }
 
-/// The contract as the generator gets it. Each step that shows it less than the file has is a
-/// function that gives the reason and fails when it no longer applies.
-fn shown(spec: &Spec) -> Result<Value, SpecError> {
+/// The spec as passed to progenitor. Each simplification is a function that gives its reason and
+/// fails the build when it no longer applies.
+fn generator_input(spec: &Spec) -> Result<Value, SpecError> {
     let mut api = lenient(spec);
     let schemas = &mut api["components"]["schemas"];
     without_defaults(spec, schemas)?;
@@ -58,8 +58,8 @@ fn shown(spec: &Spec) -> Result<Value, SpecError> {
     Ok(api)
 }
 
-/// A member with a `default` is generated as one that is always sent. Members that nobody set stay
-/// off the wire, so the generator does not see the default.
+/// progenitor always sends a member that has a `default`. Unset members must be absent, so defaults
+/// are removed.
 fn without_defaults(spec: &Spec, schemas: &mut Value) -> Result<(), SpecError> {
     let mut removed = 0;
     for schema in schemas.as_object_mut().into_iter().flat_map(|all| all.values_mut()) {
@@ -70,23 +70,22 @@ fn without_defaults(spec: &Spec, schemas: &mut Value) -> Result<(), SpecError> {
             );
         }
     }
-    applies(spec, removed > 0, "/components/schemas", "without_defaults")
+    require_applied(spec, removed > 0, "/components/schemas", "without_defaults")
 }
 
-/// A message holds its own content or a shared one. The contract has one content.
+/// A message has its own or shared content. The spec has only one content schema.
 fn own_or_shared_content(spec: &Spec, schemas: &mut Value) -> Result<(), SpecError> {
     let content = &mut schemas["Message"]["properties"]["content"];
-    let found = target(content) == Some("Content");
+    let found = ref_name(content) == Some("Content");
     *content = json!({ "$ref": schema_pointer(CONTENT).replacen('/', "#/", 1) });
     schemas[CONTENT] = json!({ "type": "object" });
     let pointer = format!("{}/properties/content", schema_pointer("Message"));
-    applies(spec, found, &pointer, "own_or_shared_content")
+    require_applied(spec, found, &pointer, "own_or_shared_content")
 }
 
-/// The client is generated from the responses of success only: if the body of a documented error
-/// is not the documented JSON, the generated code loses its status and headers. Without a type,
-/// each error arrives whole, and `src/error.rs` parses it. A success has a type of its own, because
-/// a derived struct decodes from a JSON list too.
+/// Keeps only the 2xx responses. If the body of a documented error is not the documented JSON, the
+/// generated code loses status and headers. An untyped error keeps both, and `src/error.rs` parses
+/// it. A 2xx gets a handwritten type, because a derived struct also parses from a JSON array.
 fn successes_only(spec: &Spec, api: &mut Value) -> Result<(), SpecError> {
     let pointer = format!("{OPERATION}/responses");
     let Some(responses) = api.pointer_mut(&pointer).and_then(Value::as_object_mut) else {
@@ -100,21 +99,21 @@ fn successes_only(spec: &Spec, api: &mut Value) -> Result<(), SpecError> {
         response["content"]["application/json"]["schema"] = schema;
     }
     api["components"]["schemas"][RESPONSE] = json!({ "type": "object" });
-    applies(spec, removed > 0, &pointer, "successes_only")
+    require_applied(spec, removed > 0, &pointer, "successes_only")
 }
 
-fn applies(spec: &Spec, applies: bool, pointer: &str, step: &str) -> Result<(), SpecError> {
-    if applies {
+fn require_applied(spec: &Spec, applied: bool, pointer: &str, step: &str) -> Result<(), SpecError> {
+    if applied {
         return Ok(());
     }
     let rule = format!("the step `{step}` of `build/generate.rs` no longer applies; remove it");
     Err(spec.error(pointer, &rule))
 }
 
-/// Parses the contract for the generator. Its errors do not say where, so the operation comes first.
+/// Parses the spec for progenitor. Parse errors have no position, so the operation is parsed first.
 fn openapi(spec: &Spec, api: Value) -> Result<OpenAPI, SpecError> {
     let error = |pointer: &str, error| spec.error(pointer, &format!("not OpenAPI 3.0: {error}"));
-    let operation = spec.at(OPERATION, "the client is generated from it")?.clone();
+    let operation = spec.require(OPERATION, "the client is generated from it")?.clone();
     serde_json::from_value::<Operation>(operation).map_err(|it| error(OPERATION, it))?;
     serde_json::from_value(api).map_err(|it| error("", it))
 }
@@ -138,7 +137,7 @@ fn settings(spec: &Spec) -> GenerationSettings {
     settings
 }
 
-/// Schemas with a type that the generator does not make.
+/// Schemas whose types progenitor does not generate.
 fn replaced(spec: &Spec) -> Vec<(String, String)> {
     let own = |name: &str, rust: &str| (name.to_owned(), rust.to_owned());
     let mut all: Vec<_> = REPLACED.map(|(name, rust)| own(name, rust)).into();
@@ -152,8 +151,8 @@ fn replaced(spec: &Spec) -> Vec<(String, String)> {
     all
 }
 
-/// Makes every type `#[non_exhaustive]`, so that a new member breaks nobody, and finishes the fields
-/// that are references.
+/// Makes every type `#[non_exhaustive]`, so that a new member is not a breaking change, and completes
+/// the fields that are references.
 fn finish_types(spec: &Spec, file: &mut syn::File) -> Result<(), SpecError> {
     let types = file.items.iter_mut().find_map(|item| match item {
         Item::Mod(module) if module.ident == "types" => module.content.as_mut(),
@@ -183,9 +182,9 @@ fn finish_types(spec: &Spec, file: &mut syn::File) -> Result<(), SpecError> {
 }
 
 /// `OpenAPI` 3.0 allows no description beside a `$ref`, so the field gets that of its schema. An
-/// optional object decodes from an object alone; a derived struct decodes from a list too.
+/// optional object parses only from an object; a derived struct also parses from an array.
 fn finish_field(spec: &Spec, field: &mut syn::Field, member: &Value) {
-    let schema = target(member).map(|name| spec.schema(name));
+    let schema = ref_name(member).map(|name| spec.schema(name));
     let description = member["description"].as_str();
     let description = description.or_else(|| schema?["description"].as_str());
     let has_doc = field.attrs.iter().any(|it| it.path().is_ident("doc"));
@@ -200,8 +199,8 @@ fn finish_field(spec: &Spec, field: &mut syn::Field, member: &Value) {
     }
 }
 
-/// The generator is silent when a replacement or a conversion matches nothing, and when a string
-/// is left that no conversion matches.
+/// Fails if a replacement or conversion matches nothing, or if a string has no conversion.
+/// progenitor ignores both.
 fn assert_mapped(spec: &Spec, code: &str) -> Result<(), SpecError> {
     let texts = TEXTS.map(|(_, rust)| rust.to_owned()).into_iter();
     for rust in replaced(spec).into_iter().map(|(_, rust)| rust).chain(texts) {

@@ -1,28 +1,28 @@
-//! The contract as the generator gets it: strict in what is sent, lenient in what is received.
+//! Makes the spec lenient for received data. Sent data stays strict.
 
 use serde_json::{Map, Value, json};
 
-use crate::check::{open_enums, response_side};
-use crate::spec::{Spec, target};
+use crate::check::{open_enums, received_schemas};
+use crate::spec::{Spec, ref_name};
 
-/// Formats and their handwritten text types. Each string of the contract gets one of them.
+/// Formats and their handwritten text types. Each string of the spec gets one of them.
 pub const TEXTS: [(&str, &str); 3] = [
     ("text", "crate::types::Text"),
     ("client-id", "crate::types::ClientId"),
     ("timestamp", "crate::types::Timestamp"),
 ];
 
-/// Members that carry the caller's own ids, which appear unmasked wherever they come back.
+/// Members with the caller's own ids, which are never masked.
 const CLIENT_IDS: [&str; 2] = ["clientBatchId", "clientMessageId"];
 
-/// Makes everything that the platform sends optional, nullable, open and free of limits: once a
-/// batch is accepted, no detail of its response may turn it into an error.
+/// Makes everything that the platform sends optional, nullable, open and unlimited, so that a
+/// malformed field does not turn an accepted batch into an error.
 ///
-/// Enums become handwritten open types, and lists a type that is bounded in memory.
+/// Enums become handwritten open types. Lists become a type that is bounded in memory.
 pub fn lenient(spec: &Spec) -> Value {
     let mut api = spec.value.clone();
     let schemas = &mut api["components"]["schemas"];
-    for name in response_side(spec) {
+    for name in received_schemas(spec) {
         let schema = &mut schemas[&name];
         let Some(object) = schema.as_object_mut() else {
             continue;
@@ -33,18 +33,18 @@ pub fn lenient(spec: &Spec) -> Value {
             *value = lenient_member(member, value);
         }
     }
-    let received = response_side(spec);
+    let received = received_schemas(spec);
     for (name, schema) in members_mut(schemas) {
         if !received.contains(name) {
             for (member, value) in schema.get_mut("properties").into_iter().flat_map(members_mut) {
                 if is_text(value) {
-                    *value = text(member, value, false);
+                    *value = string_schema(member, value, false);
                 }
             }
         }
     }
     for name in open_enums(spec) {
-        // Its type is generated apart (`build/tables.rs`).
+        // `build/tables.rs` generates its type.
         schemas[name] = json!({ "type": "object" });
     }
     api
@@ -52,9 +52,9 @@ pub fn lenient(spec: &Spec) -> Value {
 
 fn lenient_member(name: &str, schema: &Value) -> Value {
     let mut member = match schema["type"].as_str() {
-        _ if is_text(schema) => text(name, schema, true),
+        _ if is_text(schema) => string_schema(name, schema, true),
         Some("array") => {
-            let items = target(&schema["items"]).unwrap_or_default();
+            let items = ref_name(&schema["items"]).unwrap_or_default();
             return json!({ "$ref": format!("#/components/schemas/{}", list_name(items)) });
         }
         Some(kind) => json!({ "type": kind, "description": schema["description"] }),
@@ -67,7 +67,7 @@ fn lenient_member(name: &str, schema: &Value) -> Value {
     member
 }
 
-fn text(name: &str, schema: &Value, received: bool) -> Value {
+fn string_schema(name: &str, schema: &Value, received: bool) -> Value {
     let format = match schema["format"].as_str() {
         _ if CLIENT_IDS.contains(&name) => "client-id",
         Some("date-time") if received => "timestamp",
@@ -80,19 +80,19 @@ fn is_text(schema: &Value) -> bool {
     schema["type"] == "string" && schema.get("enum").is_none()
 }
 
-/// The name of the type for a list of these that the platform sends.
+/// The name of the type of a received list of these items.
 pub fn list_name(items: &str) -> String {
     format!("{items}List")
 }
 
-/// The items of every list that the platform sends.
+/// The item schemas of all received lists.
 pub fn lists(spec: &Spec) -> Vec<String> {
-    let names = response_side(spec).into_iter();
+    let names = received_schemas(spec).into_iter();
     let members = names.flat_map(|name| match &spec.schema(&name)["properties"] {
         Value::Object(members) => members.values().collect(),
         _ => Vec::new(),
     });
-    let items = members.filter_map(|member| target(member.get("items")?).map(str::to_owned));
+    let items = members.filter_map(|member| ref_name(member.get("items")?).map(str::to_owned));
     items.collect()
 }
 

@@ -1,14 +1,14 @@
-//! From the checked contract to JSON Schema of the types of a request (feature `schemars`).
+//! Generates JSON Schema of the request types from the checked spec (feature `schemars`).
 
 use quote::quote;
 use serde_json::{Map, Value, json};
 
 use crate::check::OPERATION;
 use crate::generate::pretty;
-use crate::spec::{Spec, SpecError, target};
+use crate::spec::{Spec, SpecError, ref_name};
 use crate::tables::rust_type;
 
-/// An implementation for each schema of the request.
+/// Generates an implementation for each request schema.
 pub fn schemas(spec: &Spec) -> Result<String, SpecError> {
     let names = spec.reachable(&format!("{OPERATION}/requestBody"));
     let impls = names.iter().map(|name| {
@@ -21,9 +21,9 @@ pub fn schemas(spec: &Spec) -> Result<String, SpecError> {
     pretty(spec, quote! { #(#impls)* })
 }
 
-/// A schema with its references inlined, in the keywords of JSON Schema.
+/// A schema with inlined references, in the keywords of JSON Schema.
 fn inlined(spec: &Spec, schema: &Value) -> Value {
-    if let Some(name) = target(schema) {
+    if let Some(name) = ref_name(schema) {
         return inlined(spec, spec.schema(name));
     }
     let below = |value: &Value| {

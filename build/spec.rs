@@ -1,4 +1,4 @@
-//! The contract as JSON, with the place in the YAML of each node.
+//! The spec as JSON, with the position of each node in the YAML.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,7 +11,7 @@ pub type SpecError = String;
 pub struct Spec {
     pub value: Value,
     file: String,
-    /// Line and column, from 1, of the node at each JSON pointer.
+    /// Line and column, counted from 1, of the node at each JSON pointer.
     places: HashMap<String, (usize, usize)>,
 }
 
@@ -47,7 +47,7 @@ impl Spec {
             YamlData::Mapping(members) => {
                 let mut object = Map::new();
                 for (key, member) in members {
-                    // YAML reads the status `200:` as a number; OpenAPI means a name.
+                    // `200:` is a number in YAML but a name in OpenAPI.
                     let name = match &key.data {
                         YamlData::Value(Scalar::String(name)) => name.to_string(),
                         YamlData::Value(Scalar::Integer(name)) => name.to_string(),
@@ -56,7 +56,7 @@ impl Spec {
                     let below = format!("{pointer}/{}", escape(&name));
                     let value = self.convert(member, &below)?;
                     if value.is_object() || value.is_array() {
-                        // A reader looks for the name of a block, not for its first entry.
+                        // The position of a block is that of its name, not of its first entry.
                         self.places.insert(below, place(key));
                     }
                     object.insert(name, value);
@@ -67,13 +67,13 @@ impl Spec {
         })
     }
 
-    /// The node at a JSON pointer, or an error that names the nearest node above it.
-    pub fn at(&self, pointer: &str, why: &str) -> Result<&Value, SpecError> {
+    /// The node at a JSON pointer, or an error at its nearest existing ancestor.
+    pub fn require(&self, pointer: &str, why: &str) -> Result<&Value, SpecError> {
         let node = self.value.pointer(pointer);
         node.ok_or_else(|| self.error(pointer, &format!("is missing; {why}")))
     }
 
-    /// The schema of this name. References are checked before anything asks for one.
+    /// The schema of this name. It exists, because references are checked first.
     pub fn schema(&self, name: &str) -> &Value {
         &self.value["components"]["schemas"][name]
     }
@@ -83,7 +83,7 @@ impl Spec {
         fn add(spec: &Spec, node: &Value, found: &mut BTreeSet<String>) {
             match node {
                 Value::Object(members) => {
-                    if let Some(name) = target(node)
+                    if let Some(name) = ref_name(node)
                         && found.insert(name.to_owned())
                     {
                         add(spec, spec.schema(name), found);
@@ -101,7 +101,7 @@ impl Spec {
         found
     }
 
-    /// An error at a JSON pointer. If nothing is there, its place is that of the node above.
+    /// An error at a JSON pointer, or at its nearest existing ancestor.
     pub fn error(&self, pointer: &str, rule: &str) -> SpecError {
         let mut above = pointer;
         let (line, column) = loop {
@@ -115,7 +115,7 @@ impl Spec {
     }
 }
 
-/// A name as a segment of a JSON pointer (RFC 6901).
+/// Escapes a name as a segment of a JSON pointer (RFC 6901).
 pub fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
@@ -125,17 +125,17 @@ pub fn schema_pointer(name: &str) -> String {
     format!("/components/schemas/{name}")
 }
 
-/// The name of the schema that a node refers to.
-pub fn target(node: &Value) -> Option<&str> {
+/// The name of the schema that a `$ref` refers to.
+pub fn ref_name(node: &Value) -> Option<&str> {
     node.get("$ref")?.as_str()?.strip_prefix("#/components/schemas/")
 }
 
-/// The members of an object; none for anything else.
+/// The members of an object. Empty for any other node.
 pub fn members(node: &Value) -> impl Iterator<Item = (&String, &Value)> {
     node.as_object().into_iter().flatten()
 }
 
-/// The entries of a list; none for anything else.
+/// The entries of a list. Empty for any other node.
 pub fn entries(node: &Value) -> &[Value] {
     node.as_array().map_or(&[], Vec::as_slice)
 }

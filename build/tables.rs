@@ -1,5 +1,5 @@
-//! From the checked contract to what handwritten code builds on: open enums, limits, regions,
-//! constructors and the checks of a request.
+//! Generates open enums, limits, regions, constructors and request validation from the checked
+//! spec.
 
 use heck::ToSnakeCase;
 use proc_macro2::{Ident, Literal, Span, TokenStream};
@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use crate::check::{OPERATION, REPLACED, open_enums, values};
 use crate::generate::pretty;
-use crate::spec::{Spec, SpecError, entries, escape, is_required, members, schema_pointer, target};
+use crate::spec::{
+    Spec, SpecError, entries, escape, is_required, members, ref_name, schema_pointer,
+};
 
 pub fn tables(spec: &Spec) -> Result<String, SpecError> {
     let limits = limits(spec)?;
@@ -23,7 +25,7 @@ pub fn tables(spec: &Spec) -> Result<String, SpecError> {
 fn limits(spec: &Spec) -> Result<TokenStream, SpecError> {
     let limit = |schema: &str, below: &str| {
         let pointer = format!("{}{below}", schema_pointer(schema));
-        let value = spec.at(&pointer, "the crate has a constant for it")?;
+        let value = spec.require(&pointer, "the crate has a constant for it")?;
         Ok::<_, SpecError>(Literal::u64_unsuffixed(value.as_u64().unwrap_or_default()))
     };
     let messages = limit("BatchRequest", "/properties/messages/maxItems")?;
@@ -33,13 +35,13 @@ fn limits(spec: &Spec) -> Result<TokenStream, SpecError> {
     let (min_id, max_id) =
         (limit("SubAccountId", "/minLength")?, limit("SubAccountId", "/maxLength")?);
     Ok(quote! {
-        /// The most messages in one batch.
+        /// The maximum number of messages in a batch.
         pub const MAX_MESSAGES_PER_BATCH: usize = #messages;
-        /// The most characters in a clientBatchId.
+        /// The maximum length of a clientBatchId in characters.
         pub const MAX_CLIENT_BATCH_ID_CHARS: usize = #batch_id;
-        /// The most characters in a clientMessageId.
+        /// The maximum length of a clientMessageId in characters.
         pub const MAX_CLIENT_MESSAGE_ID_CHARS: usize = #message_id;
-        /// The most characters in the source of an SMS.
+        /// The maximum length of the source of an SMS in characters.
         pub const MAX_SMS_SOURCE_CHARS: usize = #source;
         pub(crate) const SUB_ACCOUNT_ID_CHARS: ::std::ops::RangeInclusive<usize> = #min_id..=#max_id;
     })
@@ -61,7 +63,7 @@ fn open_enum(spec: &Spec, name: &str) -> Result<TokenStream, SpecError> {
     let ignores_case = schema["x-ignore-case"] == true;
     let mut doc = format!(" {}", schema["description"].as_str().unwrap_or(name));
     if ignores_case {
-        doc.push_str(" Upper and lower case are the same.");
+        doc.push_str(" Case-insensitive.");
     }
     let variants = values(spec, name)?.into_iter().map(|known| {
         let (variant, text) = (ident(&known.variant), known.description);
@@ -83,7 +85,7 @@ fn open_enum(spec: &Spec, name: &str) -> Result<TokenStream, SpecError> {
     })
 }
 
-/// The generated objects of a request.
+/// The names of the generated request objects.
 fn request_objects(spec: &Spec) -> impl Iterator<Item = String> {
     let names = spec.reachable(&format!("{OPERATION}/requestBody")).into_iter();
     names.filter(|name| is_object(spec, name))
@@ -94,7 +96,7 @@ fn is_object(spec: &Spec, name: &str) -> bool {
     generated && spec.schema(name)["type"] == "object"
 }
 
-/// The constructor of an object of a request, and the checks of its members.
+/// Generates the constructor of a request object, and the validation of its members.
 fn request_object(spec: &Spec, name: &str) -> Result<TokenStream, SpecError> {
     let checks = members(&spec.schema(name)["properties"])
         .map(|(member, _)| check_member(spec, name, member))
@@ -116,7 +118,7 @@ fn request_object(spec: &Spec, name: &str) -> Result<TokenStream, SpecError> {
     })
 }
 
-/// The checks of one member. A keyword that nothing enforces is an error.
+/// Generates the validation of one member. A keyword that nothing enforces is an error.
 fn check_member(spec: &Spec, owner: &str, name: &str) -> Result<TokenStream, SpecError> {
     const ENFORCED_ELSEWHERE: [&str; 6] =
         ["$ref", "type", "description", "example", "default", "deprecated"];
@@ -127,7 +129,7 @@ fn check_member(spec: &Spec, owner: &str, name: &str) -> Result<TokenStream, Spe
     } else {
         (quote! { self.#field.as_deref() }, quote! { self.#field.as_ref() })
     };
-    let below = |schema: &Value| target(schema).is_some_and(|name| is_object(spec, name));
+    let below = |schema: &Value| ref_name(schema).is_some_and(|name| is_object(spec, name));
     let number = |keyword: &str| schema[keyword].as_u64().map(Literal::u64_unsuffixed);
     let mut checks = TokenStream::new();
     if below(schema) {
@@ -161,7 +163,8 @@ fn check_member(spec: &Spec, owner: &str, name: &str) -> Result<TokenStream, Spe
     Ok(checks)
 }
 
-/// `new` with the required members. The rest starts unset, so a new optional member breaks nobody.
+/// Generates `new` with the required members. The others start unset, so a new optional member is
+/// not a breaking change.
 fn constructor(spec: &Spec, name: &str) -> Result<Option<TokenStream>, SpecError> {
     let schema = spec.schema(name);
     let required: Vec<_> = entries(&schema["required"]).iter().filter_map(Value::as_str).collect();
@@ -170,7 +173,7 @@ fn constructor(spec: &Spec, name: &str) -> Result<Option<TokenStream>, SpecError
     }
     let parameters = required.iter().map(|member| {
         let (field, schema) = (field(member), &schema["properties"][*member]);
-        let rust = match (target(schema), target(&schema["items"])) {
+        let rust = match (ref_name(schema), ref_name(&schema["items"])) {
             (Some("Content"), _) => quote! { crate::request::MessageContent },
             (Some(name), _) => rust_type(spec, name),
             (None, Some(items)) => {
@@ -179,7 +182,7 @@ fn constructor(spec: &Spec, name: &str) -> Result<Option<TokenStream>, SpecError
             }
             (None, None) => {
                 let at = format!("{}/properties/{}", schema_pointer(name), escape(member));
-                let rule = "a required member of a request has to be a `$ref`, or a list of one";
+                let rule = "a required member of a request has to be a `$ref`, or an array of one";
                 return Err(spec.error(&at, rule));
             }
         };
@@ -194,7 +197,7 @@ fn constructor(spec: &Spec, name: &str) -> Result<Option<TokenStream>, SpecError
             quote! { #field: Default::default() }
         }
     });
-    let doc = format!(" Starts a `{name}` with its required members.");
+    let doc = format!(" Creates a `{name}` from its required members.");
     let name = ident(name);
     Ok(Some(quote! {
         impl super::types::#name {
@@ -216,7 +219,7 @@ pub fn rust_type(spec: &Spec, name: &str) -> TokenStream {
     quote! { crate::generated::#module::#name }
 }
 
-/// The name of a field, as the generator makes it.
+/// The name of a field, equal to progenitor's.
 pub fn field(property: &str) -> Ident {
     let name = property.to_snake_case();
     syn::parse_str(&name).unwrap_or_else(|_| ident(&format!("{name}_")))

@@ -20,7 +20,7 @@ use crate::outcome::{Outcome, OutcomeKind};
 use crate::phone::Recipient;
 use crate::request::Batch;
 use crate::transport::retry::{Next, Retries, RetryPolicy};
-use crate::transport::{Transport, WasCut};
+use crate::transport::{Transport, Truncated};
 use crate::types::{BatchRequest, BatchResponse, Message, Region, SubAccountId};
 
 /// Sends batches for one sub-account.
@@ -34,7 +34,7 @@ use crate::types::{BatchRequest, BatchResponse, Message, Region, SubAccountId};
 /// let client = Client::builder("my-subaccount", "my-api-key")
 ///     .region(Region::AsiaPacific)
 ///     .build()?;
-/// let message = Message::new("+6591234567".parse::<Msisdn>()?, Content::new("Hello"));
+/// let message = Message::new(Msisdn::parse("+66812345678")?, Content::new("Hello"));
 /// let batch = Batch::builder().message(message.client_message_id("abc-123")).build()?;
 /// let response = client.send(&batch).await?;
 /// # Ok(())
@@ -69,7 +69,7 @@ impl Client {
         }
     }
 
-    /// A client with the settings of the environment; see [`ClientBuilder::from_env`].
+    /// Builds a client from environment variables; see [`ClientBuilder::from_env`].
     ///
     /// # Errors
     /// As [`ClientBuilder::from_env`] and [`ClientBuilder::build`].
@@ -79,8 +79,8 @@ impl Client {
 
     /// Sends a batch in one request.
     ///
-    /// The client retries as its [`RetryPolicy`] allows: only if no connection was made or the
-    /// platform answered 429, because then nothing was sent. It follows no redirect.
+    /// By default, the client retries only if it could not connect or the platform answered 429,
+    /// because then nothing was sent; see [`RetryPolicy`]. It follows no redirect.
     ///
     /// A response does not mean that every message was accepted; see
     /// [`BatchResponse::report`].
@@ -100,9 +100,8 @@ impl Client {
 
     /// Sends one message and returns its outcome.
     ///
-    /// The message is checked like a batch of one. If it is invalid, its outcome is
-    /// [`NotSent`](OutcomeKind::NotSent) and the reason lists what is wrong. Any error of
-    /// [`send`](Self::send) becomes the outcome that it means.
+    /// If the message is invalid, its outcome is [`NotSent`](OutcomeKind::NotSent) and the reason
+    /// lists the problems. An error of [`send`](Self::send) is reported as an outcome, too.
     ///
     /// ```no_run
     /// # async fn example(client: lon_batch::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -124,14 +123,16 @@ impl Client {
     pub async fn send_message(&self, message: Message) -> Outcome {
         let batch = match Batch::builder().message(message).build() {
             Ok(batch) => batch,
-            Err(invalid) => return Outcome::new(OutcomeKind::NotSent).because(invalid.to_string()),
+            Err(invalid) => {
+                return Outcome::new(OutcomeKind::NotSent).with_reason(invalid.to_line());
+            }
         };
         let (result, sent_before) = self.send_request(batch.request()).await;
         let outcome = match &result {
             Ok(response) => response.report(&batch).into_outcomes().swap_remove(0),
             Err(error) => Outcome::from(error),
         };
-        outcome.after(sent_before)
+        outcome.unknown_if_sent_earlier(sent_before)
     }
 
     /// The result of the last attempt, and whether an earlier one may have been sent.
@@ -174,16 +175,18 @@ impl Client {
         let result = self.generated.send_lon_batch(&self.sub_account_id, request).await;
         match result {
             Ok(response) => Ok(response.into_inner().0),
-            Err(GeneratedError::InvalidResponsePayload(body, _)) => accepted(StatusCode::OK, &body),
+            Err(GeneratedError::InvalidResponsePayload(body, _)) => {
+                parse_success_body(StatusCode::OK, &body)
+            }
             Err(GeneratedError::UnexpectedResponse(response)) => {
                 let (status, headers) = (response.status(), response.headers().clone());
-                let was_cut = response.extensions().get::<WasCut>().is_some();
-                // The hooks have read the body by now.
+                let was_truncated = response.extensions().get::<Truncated>().is_some();
+                // The hooks have already read the body.
                 let body = response.bytes().await.unwrap_or_default();
                 if status.is_success() {
-                    accepted(status, &body)
+                    parse_success_body(status, &body)
                 } else {
-                    Err(Error::from_response(request, status, &headers, &body, was_cut))
+                    Err(Error::from_response(request, status, &headers, &body, was_truncated))
                 }
             }
             Err(
@@ -198,7 +201,7 @@ impl Client {
         }
     }
 
-    /// The same client with another timeout for each attempt.
+    /// A copy of the client with another timeout for each attempt.
     ///
     /// # Errors
     /// The timeout is not longer than the connect timeout; see
@@ -217,14 +220,14 @@ impl Client {
         &self.sub_account_id
     }
 
-    /// The URL that requests go to, without the path of the API and without a slash at its end.
+    /// The base URL of requests, without the API's path and without a trailing slash.
     pub fn base_url(&self) -> &str {
         &self.generated.baseurl
     }
 }
 
-/// The response in a body that came with a success.
-fn accepted(status: StatusCode, body: &[u8]) -> Result<BatchResponse, Error> {
+/// Parses the body of a 2xx.
+fn parse_success_body(status: StatusCode, body: &[u8]) -> Result<BatchResponse, Error> {
     BatchResponse::from_json(body).map_err(|reason| {
         Error::AcceptedUnreadable(Box::new(Unreadable::new(status, reason, body)))
     })
@@ -260,13 +263,13 @@ impl ClientBuilder {
     /// The default connect timeout: 10 seconds, or half of a shorter timeout.
     pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// How long an idle connection may be reused. If the server closes it at the instant when a
-    /// request is written, that batch is unknown, although it was never sent. Gateways close idle
-    /// connections after seconds or minutes, and none is expected to within one second. No reuse at
-    /// all costs two round trips per batch (`docs/COST.md`).
+    /// How long an idle connection may be reused. If the server closes it just as a batch is
+    /// written, that batch is unknown although it was never sent. Gateways close idle connections
+    /// after seconds or minutes, rarely within one second. A new connection for each batch costs
+    /// two round trips (`docs/COST.md`).
     const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-    /// Starts a client with the settings of the environment:
+    /// Reads settings from environment variables:
     ///
     /// | variable | setting |
     /// |---|---|
@@ -323,7 +326,7 @@ impl ClientBuilder {
     }
 
     /// Sets a base URL other than a region's: https to any host, or http to this machine
-    /// (`localhost`, `127.0.0.0/8`, `[::1]`). It may have a path, which goes before the API's.
+    /// (`localhost`, `127.0.0.0/8`, `[::1]`). A path in it is prepended to the API's.
     #[must_use]
     pub fn base_url(mut self, base_url: impl Into<String>) -> Self {
         self.base_url = base_url.into();
@@ -338,42 +341,43 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the timeout of making a connection. Default: 10 seconds, or half of a shorter timeout.
+    /// Sets the connect timeout. Default: 10 seconds, or half of a shorter timeout.
     ///
-    /// It has to be shorter than the timeout of the attempt: a connection that was not made in time
-    /// proves that nothing was sent, an attempt without a response in time proves nothing.
+    /// It must be shorter than the timeout of the attempt: a failed connect proves that nothing was
+    /// sent, but a timeout of the attempt proves nothing.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = Some(timeout);
         self
     }
 
-    /// Sets when the client retries a batch by itself. Default: [`RetryPolicy::default`].
+    /// Sets when the client retries a batch. Default: [`RetryPolicy::default`].
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
         self
     }
 
-    /// Allows these recipients only, for a staging system that must not message customers.
+    /// Allows only these recipients, for a staging system that must not message customers.
     ///
-    /// [`Client::send`] refuses a batch with any other recipient before anything leaves, with
-    /// [`Error::RecipientNotAllowed`]. A run leaves out such messages alone. A recipient is allowed
-    /// in the form that is listed: a national number and its E.164 form are two recipients.
+    /// [`Client::send`] refuses a batch with any other recipient before anything is sent, with
+    /// [`Error::RecipientNotAllowed`]. A bulk run skips only those messages.
+    ///
+    /// Recipients are compared exactly: list a national number and its E.164 form separately.
     #[must_use]
     pub fn only_to<R: Into<Recipient>>(mut self, recipients: impl IntoIterator<Item = R>) -> Self {
         self.only_to = Some(recipients.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Sets the HTTP client, for other TLS, a proxy or certificates of your own.
+    /// Sets the HTTP client, for another TLS library, a proxy or your own certificates.
     ///
-    /// It is built here, so that it cannot send a batch twice or to another host: without
-    /// redirects, retries and verbose logs, over HTTP/1.1 only, and with this builder's timeouts
-    /// and connection reuse. Plain http, which is allowed to this machine only, uses no proxy.
+    /// The client overrides settings that could send a batch twice or to another host: no
+    /// redirects, no retries, HTTP/1.1 only, this builder's timeouts and connection reuse, no
+    /// verbose logs. Plain http (this machine only) uses no proxy.
     ///
-    /// It has to be of the version of reqwest that is re-exported as [`crate::reqwest`], and has
-    /// the TLS that your own features of reqwest give it.
+    /// Pass a builder from [`crate::reqwest`]; another version of reqwest does not compile. TLS
+    /// depends on the reqwest features that you enable.
     #[must_use]
     pub fn http_client(mut self, client: reqwest::ClientBuilder) -> Self {
         self.http_client = Some(client);
@@ -383,11 +387,13 @@ impl ClientBuilder {
     /// Builds the client.
     ///
     /// # Errors
-    /// Every setting that cannot be used, without its value: a sub-account id outside the
-    /// platform's pattern; an API key of fewer than 8 characters or other than visible ASCII; a
-    /// base URL that is none, that uses http to another machine, or that has credentials, a query
-    /// or a fragment; a timeout of zero, or one that is not longer than the connect timeout; no
-    /// TLS; an HTTP client that cannot be built.
+    /// Returns every invalid setting, without its value:
+    ///
+    /// - sub-account id: does not match the platform's pattern
+    /// - API key: fewer than 8 characters, or not visible ASCII
+    /// - base URL: not absolute, http to another machine, or with credentials, query or fragment
+    /// - timeouts: zero, or a timeout not longer than the connect timeout
+    /// - HTTP client: no TLS, or it cannot be built
     pub fn build(self) -> Result<Client, Invalid> {
         let mut problems = Vec::new();
         let mut setting = |name: &str, why: String| problems.push(Problem::setting(name, why));
@@ -395,7 +401,7 @@ impl ClientBuilder {
         let sub_account_id = SubAccountId::parse(&self.sub_account_id);
         let sub_account_id =
             sub_account_id.map_err(|why| setting("sub_account_id", why.to_string())).ok();
-        let base_url = checked(&self.base_url);
+        let base_url = parse_base_url(&self.base_url);
         let base_url = base_url.map_err(|why| setting("base_url", why.to_owned())).ok();
         let transport = Transport::new(self.api_key, self.timeout);
         if transport.is_none() {
@@ -434,7 +440,7 @@ fn timeout_problem(timeout: Duration, connect_timeout: Duration) -> Option<Probl
     if timeout.is_zero() {
         Some(Problem::setting("timeout", "0 seconds; every attempt would time out"))
     } else if connect_timeout.is_zero() {
-        Some(Problem::setting("connect_timeout", "0 seconds; no connection could be made"))
+        Some(Problem::setting("connect_timeout", "0 seconds; no attempt could connect"))
     } else if timeout <= connect_timeout {
         Some(Problem::setting(
             "timeout",
@@ -445,7 +451,7 @@ fn timeout_problem(timeout: Duration, connect_timeout: Duration) -> Option<Probl
     }
 }
 
-/// The client that sends, or why it cannot be built.
+/// Builds the HTTP client, or says why it cannot be built.
 fn http_client(
     own: Option<reqwest::ClientBuilder>,
     base_url: &Url,
@@ -465,7 +471,7 @@ fn http_client(
         None => reqwest::Client::builder().https_only(https),
     };
     if !https {
-        // A proxy would see the key.
+        // A proxy would see the API key.
         client = client.no_proxy();
     }
     let client = client
@@ -479,8 +485,8 @@ fn http_client(
     client.map_err(|error| format!("cannot be built: {}", error.without_url()))
 }
 
-/// The base URL, or why it cannot be used.
-fn checked(text: &str) -> Result<Url, &'static str> {
+/// Parses the base URL, or says why it is invalid.
+fn parse_base_url(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).map_err(|_| "not an absolute URL")?;
     let is_this_machine = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
@@ -505,7 +511,7 @@ fn checked(text: &str) -> Result<Url, &'static str> {
 
 impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Nothing is checked yet, so somebody may have passed the key as another setting.
+        // Nothing is validated yet: a caller may have passed the API key as another setting.
         f.debug_struct("ClientBuilder")
             .field("timeout", &self.timeout)
             .field("connect_timeout", &self.connect_timeout)

@@ -36,8 +36,8 @@ use crate::types::{BatchRequest, ErrorBody, ErrorCode, Text, Timestamp};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A message is to a recipient that [`only_to`](crate::ClientBuilder::only_to) does not list.
-    /// The batch was not sent.
+    /// A recipient is not listed in [`only_to`](crate::ClientBuilder::only_to). The batch was not
+    /// sent.
     #[error(
         "nothing was sent: messages[{message}] is to a recipient that `ClientBuilder::only_to` does not list"
     )]
@@ -45,13 +45,13 @@ pub enum Error {
         /// The first such message, counted from 0.
         message: usize,
     },
-    /// No connection was made, so nothing was sent.
+    /// The client could not connect, so nothing was sent.
     #[error(
-        "nothing was sent: no connection to the platform ({0}); check the base URL, the network and TLS"
+        "nothing was sent: could not connect to the platform ({0}); check the base URL, the network and TLS"
     )]
     NoConnection(TransportError),
-    /// The platform, or a gateway in front of it, answered that it did not process the batch: a
-    /// status of 3xx or 4xx except 303, 408 and 499.
+    /// The platform, or a gateway in front of it, refused the batch: a 3xx or 4xx except 303, 408
+    /// and 499.
     #[error("the platform refused the batch: {_0}{}", _0.advice())]
     Refused(Box<ApiError>),
     /// No response came in time.
@@ -62,12 +62,12 @@ pub enum Error {
         "the batch may have been sent, and resending can duplicate it: the connection was lost before a response"
     )]
     ConnectionLost(#[source] TransportError),
-    /// The response leaves open whether the batch was processed: a status of 5xx, 303, 408 or 499,
-    /// a refusal whose body may list accepted messages, or a 429 that was cut.
+    /// The batch may have been processed: a 5xx, 303, 408 or 499, a refusal whose body may list
+    /// accepted messages, or a truncated 429.
     #[error("the batch may have been sent, and resending can duplicate it: {0}")]
     Ambiguous(Box<ApiError>),
-    /// The platform took the batch, but its response cannot be read, so nobody knows which
-    /// messages it accepted.
+    /// The platform accepted the batch, but the response cannot be parsed. It is unknown which
+    /// messages were accepted.
     #[error(transparent)]
     AcceptedUnreadable(Box<Unreadable>),
 }
@@ -87,12 +87,12 @@ impl Error {
         }
     }
 
-    /// Whether sending the same batch again cannot deliver a message twice.
+    /// Whether resending the batch cannot deliver a message twice.
     pub fn retry_is_safe(&self) -> bool {
         self.outcome() == OutcomeKind::NotSent
     }
 
-    /// Whether sending the same batch again may succeed without a change.
+    /// Whether resending the same batch can succeed.
     ///
     /// The client has already retried as its [`RetryPolicy`](crate::RetryPolicy) allows.
     pub fn retry_can_help(&self) -> bool {
@@ -104,7 +104,7 @@ impl Error {
         }
     }
 
-    /// The response that refused the batch or left its outcome open.
+    /// The response of a [`Refused`](Self::Refused) or [`Ambiguous`](Self::Ambiguous) error.
     pub fn api_error(&self) -> Option<&ApiError> {
         match self {
             Self::Refused(error) | Self::Ambiguous(error) => Some(error),
@@ -125,7 +125,7 @@ impl Error {
         self.api_error()?.code()
     }
 
-    /// The id of the error, if the platform sent one. The support of 8x8 asks for it.
+    /// The id of the error, if the platform sent one. 8x8 support asks for it.
     pub fn error_id(&self) -> Option<&Text> {
         self.api_error()?.error_id()
     }
@@ -135,7 +135,8 @@ impl Error {
         self.api_error()?.retry_after()
     }
 
-    /// No response came. Only a connection that was never made proves that nothing was sent.
+    /// Classifies an attempt without a response. Only a failed connect proves that nothing was
+    /// sent.
     pub(crate) fn without_response(error: &reqwest::Error) -> Self {
         let cause = TransportError::from(error);
         if error.is_connect() || error.is_builder() {
@@ -147,31 +148,31 @@ impl Error {
         }
     }
 
-    /// The generated client reports an error that it does not have.
+    /// An error variant that the generated client never returns. Treated as possibly sent.
     pub(crate) fn unexpected() -> Self {
         Self::ConnectionLost(TransportError("unexpected error of the generated client".into()))
     }
 
-    /// The generated client could not make the request.
+    /// The generated client could not build the request.
     pub(crate) fn without_request() -> Self {
-        Self::NoConnection(TransportError("the request could not be made".into()))
+        Self::NoConnection(TransportError("the request could not be built".into()))
     }
 
-    /// A response that is no success. `was_cut` says that more of it was to come.
+    /// Classifies a response other than a 2xx. `was_truncated` says that its body is incomplete.
     pub(crate) fn from_response(
         request: &BatchRequest,
         status: StatusCode,
         headers: &HeaderMap,
         body: &[u8],
-        was_cut: bool,
+        was_truncated: bool,
     ) -> Self {
         let body = without_byte_order_mark(body);
         let error = Box::new(ApiError::new(request, status, headers, body));
         let may_list_accepted = error.may_list_accepted;
         let refused = match status.as_u16() {
-            429 => !was_cut,
-            // 303 says that the request was processed. Gateways answer 408 and 499 when they give
-            // up on a server behind them, which may have the request.
+            429 => !was_truncated,
+            // 303 says that the request was processed. Gateways answer 408 and 499 when an upstream
+            // server does not respond, although it may have the request.
             status => matches!(status, 300..=302 | 304..=407 | 409..=498),
         };
         if refused && !may_list_accepted { Self::Refused(error) } else { Self::Ambiguous(error) }
@@ -191,10 +192,10 @@ impl From<&Error> for Outcome {
             Error::TimedOut(_) => "no response in time".to_owned(),
             Error::ConnectionLost(cause) => format!("the connection was lost: {cause}"),
             Error::AcceptedUnreadable(error) => {
-                format!("the response cannot be read: {}", error.reason)
+                format!("the response cannot be parsed: {}", error.reason)
             }
         };
-        outcome.because(reason)
+        outcome.with_reason(reason)
     }
 }
 
@@ -205,7 +206,7 @@ pub struct TransportError(Box<str>);
 
 impl From<&reqwest::Error> for TransportError {
     fn from(error: &reqwest::Error) -> Self {
-        // The error itself prints the URL; its innermost source says what happened.
+        // The error itself prints the URL. Its innermost source has the reason.
         let mut cause = error.source();
         while let Some(source) = cause.and_then(std::error::Error::source) {
             cause = Some(source);
@@ -213,14 +214,14 @@ impl From<&reqwest::Error> for TransportError {
         let text = match cause {
             Some(cause) => cause.to_string(),
             None if error.is_timeout() => "timed out".to_owned(),
-            None if error.is_builder() => "the request could not be made".to_owned(),
+            None if error.is_builder() => "the request could not be built".to_owned(),
             None => "the HTTP client gave no reason".to_owned(),
         };
         Self(redact::printable(&text, &[]).into())
     }
 }
 
-/// A response that is not a success.
+/// A response other than a 2xx.
 ///
 /// Phone numbers in its texts are masked, except in your own ids.
 #[derive(Clone, Debug)]
@@ -235,7 +236,7 @@ pub struct ApiError {
     may_list_accepted: bool,
 }
 
-/// Bytes of a body that are searched for the texts of an error.
+/// How much of an error body is searched for its texts.
 const BODY_LIMIT: usize = 64 * 1024;
 
 impl ApiError {
@@ -266,38 +267,39 @@ impl ApiError {
         self.status
     }
 
-    /// The platform's code. It is independent of the status; a gateway sends none.
+    /// The platform's code. It is independent of the status. A gateway sends none.
     pub fn code(&self) -> Option<ErrorCode> {
         self.code
     }
 
-    /// The platform's words, cut after 300 characters.
+    /// The platform's message, truncated after 300 characters.
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()
     }
 
-    /// The id of the error. The support of 8x8 asks for it.
+    /// The id of the error. 8x8 support asks for it.
     pub fn error_id(&self) -> Option<&Text> {
         self.error_id.as_ref()
     }
 
-    /// When the error happened, by the platform's clock.
+    /// When the error happened, according to the platform.
     pub fn timestamp(&self) -> Option<&Timestamp> {
         self.timestamp.as_ref()
     }
 
-    /// How long to wait before another request, from `Retry-After` as seconds or as a date: zero
+    /// How long to wait before the next request, from `Retry-After` in seconds or as a date. Zero
     /// for a date in the past, and at most about 136 years.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// The start of a body that is not the platform's error envelope, cut after 300 characters.
+    /// The start of a body that is not the platform's error envelope, truncated after 300
+    /// characters.
     pub fn excerpt(&self) -> Option<&str> {
         self.excerpt.as_deref()
     }
 
-    /// The platform's words, or this crate's for the code or the status.
+    /// The platform's message, else the meaning of the code, else the body, else the status.
     fn reason(&self) -> String {
         let reason = self.message().or_else(|| self.code.and_then(ErrorCode::reason));
         match reason.or(self.excerpt()) {
@@ -356,10 +358,10 @@ impl fmt::Display for ApiError {
 
 impl std::error::Error for ApiError {}
 
-/// The response to a batch that the platform took cannot be read.
+/// The platform accepted the batch, but the response cannot be parsed.
 #[derive(thiserror::Error)]
 #[error(
-    "the platform took the batch (HTTP {status}), but its response cannot be read: {reason}; do not resend it, read the {} bytes that were kept",
+    "the platform accepted the batch (HTTP {status}), but the response cannot be parsed: {reason}; do not resend the batch; {} bytes of the body are kept",
     body.len()
 )]
 pub struct Unreadable {
@@ -368,12 +370,12 @@ pub struct Unreadable {
     body: Bytes,
 }
 
-/// Bytes that are kept of an unreadable response.
-const KEPT: usize = 2 * 1024 * 1024;
+/// How much of an unreadable response is kept.
+const MAX_KEPT_BODY_BYTES: usize = 2 * 1024 * 1024;
 
 impl Unreadable {
     pub(crate) fn new(status: StatusCode, reason: UnreadableReason, body: &[u8]) -> Self {
-        let body = Bytes::copy_from_slice(&body[..body.len().min(KEPT)]);
+        let body = Bytes::copy_from_slice(&body[..body.len().min(MAX_KEPT_BODY_BYTES)]);
         Self { status, reason, body }
     }
 
@@ -382,13 +384,13 @@ impl Unreadable {
         self.status
     }
 
-    /// Why the response cannot be read.
+    /// Why the response cannot be parsed.
     pub fn reason(&self) -> UnreadableReason {
         self.reason
     }
 
-    /// The start of the body, at most 2 MiB, as it came except for the API key. It may contain
-    /// phone numbers.
+    /// The start of the body, at most 2 MiB, unchanged except that the API key is redacted. It may
+    /// contain phone numbers.
     pub fn body(&self) -> &[u8] {
         &self.body
     }

@@ -1,4 +1,4 @@
-//! The guide, as pages of the documentation.
+//! The user's guide.
 
 #[doc = include_str!("../docs/guide/sending.md")]
 pub mod sending {}
@@ -19,4 +19,4 @@ pub mod receipts {}
 pub mod testing {}
 
 #[doc = include_str!("../spec/README.md")]
-pub mod contract {}
+pub mod spec {}

@@ -1,11 +1,11 @@
-//! Reports what is wrong with a batch or with settings: every problem at once, each with its path.
+//! Validation errors of a batch or of settings: every problem at once, each with its path.
 
 use std::fmt;
 
-/// A batch or settings that were refused before anything was sent.
+/// The problems of a batch or of settings, found before anything was sent.
 ///
-/// It has every problem that was found. `Display` writes the first 20, one per line. Neither
-/// `Display` nor `Debug` repeats a value.
+/// `Display` writes the first 20 problems, one per line. Neither `Display` nor `Debug` repeats a
+/// value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid {
     subject: Subject,
@@ -41,32 +41,34 @@ pub struct Problem {
     pub rule: Rule,
 }
 
-/// A rule, with the size or shape of the value that breaks it and never the value itself.
+/// A broken rule, with the size or shape of the value but never the value itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rule {
     /// A text has too many characters (Unicode scalar values).
     #[error("{found} characters, at most {max}")]
     TooLong {
-        /// How many it has.
+        /// The number of characters.
         found: usize,
-        /// How many it may have.
+        /// The maximum.
         max: usize,
     },
     /// A list has too few or too many entries.
     #[error("{found} {}, at least {min} and at most {max}", if *found == 1 { "entry" } else { "entries" })]
     Count {
-        /// How many it has.
+        /// The number of entries.
         found: usize,
-        /// The least that it may have.
+        /// The minimum.
         min: usize,
-        /// The most that it may have.
+        /// The maximum.
         max: usize,
     },
     /// A text is not an absolute http or https URL in the characters of RFC 3986.
-    #[error("{found} characters that are not an absolute http or https URL, percent-encoded")]
+    #[error(
+        "expected an absolute, percent-encoded http or https URL, found {found} other characters"
+    )]
     NotHttpUrl {
-        /// How many characters it has.
+        /// The number of characters.
         found: usize,
     },
     /// Two messages have the same clientMessageId, so their results could not be distinguished.
@@ -75,14 +77,14 @@ pub enum Rule {
         /// The first message that has it, counted from 0.
         first: usize,
     },
-    /// A content has nothing but empty texts.
+    /// The content is empty.
     #[error("nothing is set, so there is nothing to show")]
     NothingSet,
-    /// An SMS fallback has no text, without which its other members do nothing.
+    /// An SMS fallback has no text, so its other members have no effect.
     #[error("no text is set, so no SMS would be sent")]
     NoText,
-    /// A value is missing, unknown or of another type than the API's, or it is a phone number or
-    /// country of the wrong shape. The text says which.
+    /// A value is missing, unknown or of the wrong type, or a phone number or country has the wrong
+    /// shape. The text says which.
     #[error("{0}")]
     Malformed(String),
     /// The text is not JSON.
@@ -93,12 +95,12 @@ pub enum Rule {
         /// Counted from 1.
         column: usize,
     },
-    /// A setting cannot be used, and why.
+    /// A setting is invalid. The text says why.
     #[error("{0}")]
     Setting(String),
 }
 
-/// Problems that `Display` writes.
+/// The number of problems that `Display` writes.
 const SHOWN: usize = 20;
 
 impl Invalid {
@@ -117,27 +119,40 @@ impl Invalid {
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
-}
 
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.subject {
+    /// The text of `Display` in one line.
+    pub(crate) fn to_line(&self) -> String {
+        let mut line = String::new();
+        // Writing to a `String` cannot fail.
+        let _ = self.write(&mut line, " ", "; ");
+        line
+    }
+
+    /// Writes the subject and the problems, with a separator before the first and the next ones.
+    fn write(&self, out: &mut impl fmt::Write, first: &str, next: &str) -> fmt::Result {
+        out.write_str(match self.subject {
             Subject::Batch => "invalid batch",
             Subject::Message => "invalid message",
             Subject::Client => "invalid client settings",
             Subject::Run => "invalid run settings",
         })?;
         if let [problem] = self.problems.as_slice() {
-            return write!(f, ": {problem}");
+            return write!(out, ": {problem}");
         }
-        write!(f, ", {} problems:", self.problems.len())?;
-        for problem in self.problems.iter().take(SHOWN) {
-            write!(f, "\n  {problem}")?;
+        write!(out, ", {} problems:", self.problems.len())?;
+        for (index, problem) in self.problems.iter().take(SHOWN).enumerate() {
+            write!(out, "{}{problem}", if index == 0 { first } else { next })?;
         }
         match self.problems.len().saturating_sub(SHOWN) {
             0 => Ok(()),
-            more => write!(f, "\n  and {more} more"),
+            more => write!(out, "{next}and {more} more"),
         }
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, "\n  ", "\n  ")
     }
 }
 

@@ -1,4 +1,4 @@
-//! Reading JSON where a derived type is not enough.
+//! JSON parsing beyond derived types.
 
 use std::fmt;
 
@@ -6,24 +6,24 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 use serde_json::Value;
 
-/// A body without the byte order mark that it may start with. RFC 8259 lets a reader ignore one.
+/// Strips a leading byte order mark. RFC 8259 allows parsers to ignore it.
 pub(crate) fn without_byte_order_mark(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
-/// The type of a JSON value, in words.
+/// The name of a JSON value's type.
 pub(crate) fn type_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
         Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "a list",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
         Value::Object(_) => "an object",
     }
 }
 
-/// A derived struct from an object alone. Derived structs decode from a list too.
+/// Parses a derived struct only from an object. Derived structs also parse from an array.
 pub(crate) struct OnlyObject<T>(pub T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for OnlyObject<T> {
@@ -37,7 +37,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OnlyObject<T> {
                 self.0.deserialize_map(visitor)
             }
 
-            // Raw JSON is one.
+            // `RawValue` is a newtype struct.
             fn deserialize_newtype_struct<V: Visitor<'de>>(
                 self,
                 name: &'static str,
@@ -57,15 +57,15 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OnlyObject<T> {
     }
 }
 
-/// Decodes an optional member that has to be an object.
+/// Parses an optional member that must be an object.
 pub(crate) fn optional_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     Ok(Option::<OnlyObject<T>>::deserialize(deserializer)?.map(|object| object.0))
 }
 
-/// Decodes a text. A number or a boolean becomes its text. No error repeats the value.
-pub(crate) fn with_text<'de, D: Deserializer<'de>, T>(
+/// Parses a string. A number or a boolean becomes its text. No error repeats the value.
+pub(crate) fn deserialize_as_string<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     make: impl FnOnce(&str) -> T,
 ) -> Result<T, D::Error> {
@@ -75,7 +75,7 @@ pub(crate) fn with_text<'de, D: Deserializer<'de>, T>(
         type Value = T;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a text")
+            f.write_str("a string")
         }
 
         fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {

@@ -1,9 +1,10 @@
-//! A typed client for the batch send of 8x8's LINE Official Notification (LON) API, which sends up to
-//! 1,000 personalised notifications to LINE users by phone number in one request.
+//! A typed client for the batch send of 8x8's LINE Official Notification (LON) API, which sends up
+//! to 1,000 personalised notifications to LINE users by phone number in one request.
 //!
-//! Sending cannot be undone, costs money and reaches real people, and the API has no idempotency key.
-//! So every message ends with one of four outcomes ([`Outcome`]), the client retries only what
-//! provably did nothing ([`RetryPolicy`]), and an [`Error`] says whether the batch was sent.
+//! Sending cannot be undone, costs money and reaches real people, and the API has no idempotency
+//! key. So every message ends with one of four outcomes ([`Outcome`]), and an [`Error`] says
+//! whether the batch was sent. By default, the client retries only if an attempt provably did
+//! nothing ([`RetryPolicy`]).
 //!
 //! ```no_run
 //! use lon_batch::{Batch, Client, Content, Message, Msisdn};
@@ -21,9 +22,9 @@
 //! # }
 //! ```
 //!
-//! The `guide` module explains sending, outcomes and errors, many messages, delivery receipts,
-//! testing, and how to change the contract. The features are `rustls` (default), `bulk`, `receipt`,
-//! `receiver`, `mock` and `schemars`; the README describes them.
+//! The `guide` module explains sending, outcomes and errors, phone numbers, many messages, delivery
+//! receipts, testing, and how to change the spec. The features are `rustls` (default), `bulk`,
+//! `receipt`, `receiver`, `mock` and `schemars`; the README describes them.
 
 // In reading order: a module uses only modules above it (`tests/architecture.rs`).
 mod redact;

@@ -10,9 +10,9 @@ use crate::types::{ErrorCode, Text};
 ///
 /// | [`kind`](Self::kind) | meaning | what to do |
 /// |---|---|---|
-/// | accepted | the platform took the message | wait for its delivery receipts |
+/// | accepted | the platform accepted the message | wait for its delivery receipts |
 /// | rejected | the platform will not send the message, and says why | fix the cause and resend |
-/// | not sent | it provably never reached the platform, or the platform refused its whole batch | fix what the reason names and resend |
+/// | not sent | it provably never reached the platform, or the platform refused its whole batch | retry later if the reason is 429 or a failed connection, otherwise fix the cause and resend |
 /// | unknown | it may have been sent | do not resend until a receipt settles it, unless a duplicate is acceptable |
 ///
 /// `Display` writes one line without phone numbers.
@@ -22,17 +22,18 @@ use crate::types::{ErrorCode, Text};
 pub struct Outcome {
     /// Which of the four outcomes it is.
     pub kind: OutcomeKind,
-    /// The id that the platform gave to the message. If the outcome is unknown, it is that of one
-    /// attempt, and there may be another.
+    /// The platform's message id. If the outcome is unknown, it belongs to one attempt, and another
+    /// attempt may have a different id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub umid: Option<Text>,
-    /// The HTTP status of a response that was an error.
+    /// The HTTP status, if `send` failed after a response. It can be a 2xx whose body could not be
+    /// parsed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// The platform's code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<ErrorCode>,
-    /// The reason, in the platform's words or in this crate's. Phone numbers are masked.
+    /// The reason, as text from the platform or from this crate. Phone numbers are masked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Box<str>>,
 }
@@ -41,7 +42,7 @@ pub struct Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutcomeKind {
-    /// `accepted`: the platform took the message.
+    /// `accepted`: the platform accepted the message.
     Accepted,
     /// `rejected`: the platform will not send the message.
     Rejected,
@@ -82,15 +83,15 @@ impl fmt::Display for OutcomeKind {
 }
 
 impl Outcome {
-    /// An outcome with its kind and nothing else.
+    /// An outcome with only its kind.
     pub fn new(kind: OutcomeKind) -> Self {
         Self { kind, umid: None, status: None, code: None, reason: None }
     }
 
-    /// The outcome after an earlier attempt that may have been sent. A later attempt that was rejected
-    /// or not sent does not settle that one.
-    pub(crate) fn after(mut self, sent_before: bool) -> Self {
-        if sent_before && self.kind.can_be_resent() {
+    /// Changes rejected or not sent to unknown if an earlier attempt may have been sent: a later
+    /// attempt proves nothing about that one.
+    pub(crate) fn unknown_if_sent_earlier(mut self, earlier_may_have_been_sent: bool) -> Self {
+        if earlier_may_have_been_sent && self.kind.can_be_resent() {
             let reason = self.reason.as_deref().unwrap_or("no reason given");
             self.reason = Some(
                 format!(
@@ -104,8 +105,8 @@ impl Outcome {
         self
     }
 
-    /// The same with a reason. Phone numbers in it have to be masked.
-    pub(crate) fn because(mut self, reason: impl Into<Box<str>>) -> Self {
+    /// Sets the reason. The caller masks phone numbers in it.
+    pub(crate) fn with_reason(mut self, reason: impl Into<Box<str>>) -> Self {
         self.reason = Some(reason.into());
         self
     }

@@ -1,11 +1,10 @@
-//! Phone numbers and the recipients made of them, checked by shape alone.
+//! Phone numbers and recipients, checked only by their shape.
 //!
 //! A [`Recipient`] is an [`Msisdn`] (a number in E.164 form) or a [`NationalNumber`] with its
 //! [`CountryCode`].
 //!
-//! No numbering plan is consulted, because such data goes stale: a copy from 2025 rejects a quarter
-//! of the Japanese mobile numbers in use today. The platform judges whether a number can be
-//! reached. This module checks its shape.
+//! Numbering-plan data goes stale and then rejects new number ranges, so the crate uses none. The
+//! platform decides whether a number can be reached.
 //!
 //! # Lenient parsing
 //! `parse` accepts exactly what is sent. `parse_lenient` also accepts what people type:
@@ -18,13 +17,14 @@
 //! | full-width digits, plus signs and separators | read as their ASCII forms |
 //! | `(0)`, because the zero may or may not belong to the number | refused |
 //! | control characters such as tabs and line breaks: two cells are not one number | refused |
-//! | anything else: letters, extensions, `tel:`, a `+` that is not the first character | refused |
+//! | any other character: letters, extensions, `tel:`, a `+` that is not the first character | refused |
 //!
-//! It never drops or invents a digit, and never guesses a `+` or a country. `00` does not count as `+`.
+//! It never drops or invents a digit, and never guesses a `+` or a country. `00` does not count as
+//! `+`.
 //!
 //! # Privacy
 //! `Display` and [`Serialize`] write a number in full. `Debug` masks it. No error repeats a number,
-//! a value or the name of a member.
+//! a value or the name of an unknown member.
 
 use std::fmt;
 use std::str::FromStr;
@@ -40,7 +40,7 @@ pub use msisdn::{Msisdn, MsisdnError};
 pub use national::{CountryCode, CountryCodeError, NationalNumber, NationalNumberError};
 pub use recipient::{Recipient, RecipientError};
 
-/// The most digits a number has, by E.164.
+/// The maximum number of digits in E.164.
 const MAX_DIGITS: usize = 15;
 
 /// ASCII text in a fixed array, padded with zeros.
@@ -61,8 +61,8 @@ impl<const N: usize> Text<N> {
     }
 }
 
-/// The position of the first character that is not a digit, from the one at index `at` on. All
-/// before it are ASCII, so bytes count characters.
+/// The position of the first character from index `at` that is not a digit. All characters before
+/// it are ASCII, so the byte index is the character index.
 const fn non_digit(bytes: &[u8], mut at: usize) -> Option<usize> {
     while at < bytes.len() {
         if !bytes[at].is_ascii_digit() {
@@ -73,7 +73,7 @@ const fn non_digit(bytes: &[u8], mut at: usize) -> Option<usize> {
     None
 }
 
-/// Lenient parsing: the digits of `text`, and a leading `+` where `plus` allows it.
+/// Lenient parsing: the digits of `text`, and a leading `+` if `plus` allows it.
 fn digits<E>(
     text: &str,
     plus: bool,
@@ -103,8 +103,8 @@ fn starts_with_plus(text: &str) -> bool {
     first.is_none_or(|(_, letter)| letter == '+')
 }
 
-/// The characters of the trimmed text without those that show nothing, each with its position.
-/// Full-width characters become ASCII. Tabs and line breaks stay.
+/// The visible characters of the trimmed text, each with its position. Full-width characters become
+/// ASCII. Tabs and line breaks are kept.
 fn visible(text: &str) -> impl Iterator<Item = (usize, char)> {
     text.trim_end_matches(is_blank)
         .chars()
@@ -132,7 +132,7 @@ fn is_blank(letter: char) -> bool {
     )
 }
 
-/// Visible separators. The Japanese prolonged sound mark is often typed for a hyphen.
+/// Visible separators. The Japanese prolonged sound mark is often typed instead of a hyphen.
 #[rustfmt::skip]
 fn is_separator(letter: char) -> bool {
     matches!(letter,
@@ -143,8 +143,8 @@ fn is_separator(letter: char) -> bool {
     )
 }
 
-/// An error of serde repeats the value, unless it says that the value is missing.
-fn not_a<E: Error>(error: &E, expected: &str) -> E {
+/// Replaces an error of serde, which may repeat the value. An error about a missing member is kept.
+fn hide_value<E: Error>(error: &E, expected: &str) -> E {
     let error = error.to_string();
     E::custom(if error.starts_with("missing field `") { &error } else { expected })
 }
@@ -188,7 +188,7 @@ macro_rules! text_traits {
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = String::deserialize(deserializer);
-                let text = text.map_err(|error| not_a(&error, "wrong type, expected a text"))?;
+                let text = text.map_err(|error| hide_value(&error, "wrong type, expected a string"))?;
                 Self::parse(&text).map_err(D::Error::custom)
             }
         }

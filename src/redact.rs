@@ -1,19 +1,19 @@
-//! Keeps phone numbers and the API key out of what is printed.
+//! Keeps phone numbers and the API key out of printed text.
 //!
-//! Foreign text is everything that the platform, a gateway or a library wrote. Our own numbers,
-//! times and addresses need no masking, and phone numbers have a `Debug` of their own.
+//! External text is text from the platform, a gateway or a library. This crate's own numbers, times
+//! and addresses need no masking, and the phone number types mask themselves in `Debug`.
 
 use std::fmt;
 use std::ops::Range;
 
-/// Digits from which a run counts as a phone number.
+/// The minimum number of digits in a phone number.
 const PHONE_DIGITS: usize = 7;
-/// Characters other than letters that may stand between two digits of one number.
+/// The maximum number of separators between two digits of one number.
 const GAP: usize = 3;
-/// Digits that stay readable at the end of a number.
+/// The number of digits that stay readable at the end of a number.
 const SHOWN: usize = 2;
 
-/// Foreign text with every phone number masked, in `Display` and in `Debug`.
+/// External text with every phone number masked, in `Display` and in `Debug`.
 pub(crate) struct Masked<'a>(pub &'a str);
 
 impl fmt::Display for Masked<'_> {
@@ -28,10 +28,10 @@ impl fmt::Debug for Masked<'_> {
     }
 }
 
-/// Replaces each digit of a phone number by `*`, but for the last two.
+/// Replaces each digit of a phone number by `*`, except the last two.
 ///
-/// A phone number is seven or more digits of any script, with up to three characters that are not
-/// letters between neighbours. UUIDs and the caller's ids are no phone numbers.
+/// A phone number is seven or more digits of any script, with up to three characters other than
+/// letters between two digits. UUIDs and the caller's ids are not phone numbers.
 pub(crate) fn mask(text: &str, ids: &[&str]) -> String {
     if text.chars().filter(|it| it.is_numeric()).count() < PHONE_DIGITS {
         return text.to_owned();
@@ -69,12 +69,12 @@ pub(crate) fn mask(text: &str, ids: &[&str]) -> String {
     letters.collect()
 }
 
-/// Characters of foreign text that are kept, and more that are masked with them, so that the end of
-/// the kept ones cuts no number.
+/// Length of printed text, plus a margin. The margin is masked before truncation so that truncation
+/// cannot split a number.
 const KEPT: usize = 300;
 const MARGIN: usize = 60;
 
-/// The start of a foreign text in one line, with phone numbers masked.
+/// The start of external text in one line, with phone numbers masked.
 pub(crate) fn printable(text: &str, ids: &[&str]) -> String {
     let mut line = String::new();
     for word in text.split(|it: char| it.is_whitespace() || it.is_control()) {
@@ -93,7 +93,7 @@ pub(crate) fn printable(text: &str, ids: &[&str]) -> String {
     }
 }
 
-/// Where a text has UUIDs and ids of the caller that look like numbers, each as a whole word.
+/// The ranges of UUIDs, and of the caller's ids that look like phone numbers, as whole words.
 fn set_apart(text: &str, ids: &[&str]) -> Vec<Range<usize>> {
     let is_word = |range: &Range<usize>| {
         let before = text[..range.start].chars().next_back();
@@ -110,7 +110,7 @@ fn set_apart(text: &str, ids: &[&str]) -> Vec<Range<usize>> {
 
 const UUID_LENGTH: usize = 36;
 
-/// Whether a text has the shape of a UUID, whatever its version.
+/// Whether a text has the shape of a UUID of any version.
 fn is_uuid(text: &str) -> bool {
     text.len() == UUID_LENGTH
         && text.bytes().enumerate().all(|(at, byte)| match at {
@@ -121,13 +121,13 @@ fn is_uuid(text: &str) -> bool {
 
 const REDACTED: &[u8] = b"[redacted]";
 
-/// The least length of a secret. A shorter one would be found in ordinary text.
-pub(crate) const SECRET: usize = 8;
-/// Characters of a secret that count as one at the end of a text that was cut.
-const START: usize = 4;
+/// The minimum length of a secret. A shorter one could match ordinary text.
+pub(crate) const MIN_SECRET_LEN: usize = 8;
+/// Shortest secret prefix that is redacted at the end of a truncated body.
+const MIN_SECRET_PREFIX: usize = 4;
 
-/// Replaces a secret wherever a body has it, plain or escaped as JSON, HTML and URLs escape
-/// characters. `None` if the body does not have it.
+/// Redacts a secret in a body, plain or with the escapes of JSON, HTML and URLs. `None` if the body
+/// does not contain it.
 pub(crate) fn without_secret(body: &[u8], secret: &str) -> Option<Vec<u8>> {
     let secret = secret.as_bytes();
     let first = secret.first().filter(|_| may_have(body, secret))?;
@@ -152,15 +152,16 @@ pub(crate) fn without_secret(body: &[u8], secret: &str) -> Option<Vec<u8>> {
     Some(clean)
 }
 
-/// Whether a body has a secret, the start of one at its end, or any escape. Most responses do not.
+/// Whether a body contains the secret, ends with a prefix of it, or has any escape. Most do not.
 fn may_have(body: &[u8], secret: &[u8]) -> bool {
-    let is_cut = || (START..secret.len()).any(|length| body.ends_with(&secret[..length]));
+    let ends_with_prefix =
+        || (MIN_SECRET_PREFIX..secret.len()).any(|length| body.ends_with(&secret[..length]));
     memchr::memchr3(b'\\', b'&', b'%', body).is_some()
         || memchr::memmem::find(body, secret).is_some()
-        || is_cut()
+        || ends_with_prefix()
 }
 
-/// The length of the secret that a text starts with, or of the start of one that the end cuts.
+/// The length of the secret at the start of a text, or of its prefix if the text ends there.
 fn secret_at(text: &[u8], secret: &[u8]) -> Option<usize> {
     if text.starts_with(secret) {
         return Some(secret.len());
@@ -169,15 +170,15 @@ fn secret_at(text: &[u8], secret: &[u8]) -> Option<usize> {
     for (matched, expected) in secret.iter().enumerate() {
         match character(rest) {
             Some((found, length)) if found == *expected => rest = &rest[length..],
-            None if matched >= START => return Some(text.len()),
+            None if matched >= MIN_SECRET_PREFIX => return Some(text.len()),
             _ => return None,
         }
     }
     Some(text.len() - rest.len())
 }
 
-/// The ASCII character that a text starts with, and the length of its form there. `None` at the
-/// end of the text, also in the middle of an escape.
+/// The first ASCII character of a text, unescaped, and its length in the text. `None` at the end of
+/// the text, also within an escape.
 fn character(text: &[u8]) -> Option<(u8, usize)> {
     let hex = |digits: &[u8]| {
         let digits = std::str::from_utf8(digits).ok()?;

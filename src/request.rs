@@ -1,4 +1,4 @@
-//! Messages, and batches that are known to be valid.
+//! Messages and valid batches.
 
 mod batch;
 pub(crate) mod hints;

@@ -14,8 +14,8 @@ use crate::redact;
 use crate::request::Batch;
 use crate::types::{BatchRequest, BatchResponse, ErrorCode, Message, MessageResult, MessageState};
 
-/// The body of a success, as the generated client decodes it. A list or an object without any
-/// member of a response is an error.
+/// The body of a 2xx, as the generated client parses it. An array, or an object without any usable
+/// response member, is an error.
 #[derive(Debug)]
 pub struct ResponseBody(pub(crate) BatchResponse);
 
@@ -30,9 +30,8 @@ impl<'de> Deserialize<'de> for ResponseBody {
 }
 
 impl MessageState {
-    /// The outcome that a state means. `failed` and `rejected` both mean that the platform will
-    /// not send the message. `unknown`, `error` and states that the contract does not list leave it
-    /// open.
+    /// The outcome for a state. `failed` and `rejected` both mean that the platform will not send
+    /// the message. `unknown`, `error` and unlisted states are `Unknown`.
     pub fn outcome(&self) -> OutcomeKind {
         match self {
             Self::Queued
@@ -54,14 +53,13 @@ impl MessageResult {
         self.status.as_ref()?.state.as_ref()
     }
 
-    /// The code of an error. The platform's 0 means none.
+    /// The error code. The platform's 0 means no error.
     pub fn error_code(&self) -> Option<ErrorCode> {
         let code = self.status.as_ref()?.error_code?;
         (code.value() != 0).then_some(code)
     }
 
-    /// The outcome that state and code mean. An accepted state beside the code of an error leaves
-    /// it open.
+    /// The outcome for state and error code. An accepted state with an error code is `Unknown`.
     pub fn outcome(&self) -> OutcomeKind {
         match self.state().map(MessageState::outcome) {
             Some(OutcomeKind::Accepted) if self.error_code().is_some() => OutcomeKind::Unknown,
@@ -70,7 +68,7 @@ impl MessageResult {
         }
     }
 
-    /// The outcome with all that the platform says about it.
+    /// The outcome with its umid, code and reason.
     fn to_outcome(&self, ids: &[&str]) -> Outcome {
         let mut outcome = Outcome::new(self.outcome());
         outcome.umid.clone_from(&self.umid);
@@ -96,14 +94,14 @@ impl MessageResult {
 }
 
 impl BatchResponse {
-    /// Parses a response as [`Client::send`](crate::Client::send) does, for instance one that you
+    /// Parses a response like [`Client::send`](crate::Client::send), for instance one that you
     /// stored, or the repaired body of an [`Unreadable`](crate::error::Unreadable).
     ///
-    /// Members of the wrong type are left out, an entry that is no object counts as empty, and a byte
-    /// order mark is skipped.
+    /// Members of the wrong type are dropped, a result that is not an object counts as empty, and a
+    /// byte order mark is skipped.
     ///
     /// # Errors
-    /// The body is empty, cut, not JSON or not a response. The error repeats no value.
+    /// The body is empty, truncated, not JSON or not a response. The error repeats no value.
     pub fn from_json(json: &[u8]) -> Result<Self, UnreadableReason> {
         let json = without_byte_order_mark(json);
         match serde_json::from_slice::<ResponseBody>(json) {
@@ -123,13 +121,13 @@ impl BatchResponse {
             && self.results().is_empty()
     }
 
-    /// The results that the response lists; none if the request did not ask for them.
+    /// The results in the response. Empty if the request did not ask for them.
     pub fn results(&self) -> &[MessageResult] {
         self.messages.as_deref().unwrap_or_default()
     }
 
-    /// The outcome of every message of a batch of this size, if the response lists none of them and
-    /// its counts leave no doubt.
+    /// The outcome of every message of a batch of this size, if the response has no list of results
+    /// and its counts are unambiguous.
     fn outcome_of_all(&self, sent: usize) -> Option<OutcomeKind> {
         let is_all = |count: Option<i64>| count.map(usize::try_from) == Some(Ok(sent));
         match (self.accepted_count, self.rejected_count) {
@@ -140,7 +138,7 @@ impl BatchResponse {
         }
     }
 
-    /// Matches the response with the batch that it answers: an outcome for every message.
+    /// Matches the response with its batch and gives every message an outcome.
     pub fn report<'a>(&'a self, batch: &'a Batch) -> Report<'a> {
         self.report_on(batch.request())
     }
@@ -150,12 +148,12 @@ impl BatchResponse {
     }
 }
 
-/// The outcome of every message of a batch. Made by [`BatchResponse::report`].
+/// The outcome of every message of a batch. Created by [`BatchResponse::report`].
 ///
-/// Messages and results are matched by clientMessageId and by nothing else: not by order, and not
-/// by phone number. The one exception is a single message without an id and a single result without
-/// one. If the response has no list of results, its counts settle all messages as long as they leave
-/// no doubt.
+/// Results are matched to messages by clientMessageId, never by order or phone number. The one
+/// exception is a batch of one message without an id, if the response has exactly one result and
+/// that has no id either. A message with no result, or several, is unknown. If the response has no
+/// list of results, its counts decide when they are unambiguous.
 #[derive(Clone, Debug)]
 pub struct Report<'a> {
     messages: &'a [Message],
@@ -178,11 +176,11 @@ impl<'a> Report<'a> {
         let mut unmatched = Vec::new();
         for (at, result) in response.results().iter().enumerate() {
             let id = result.client_message_id.as_deref();
-            // Results may come in any order; most often they come in that of the batch.
+            // Results may have any order. Most often they are in the order of the batch.
             let index = match id {
                 Some(id) if id_of(at) == Some(id) => Some(at),
                 Some(id) => indexes.get(id).copied(),
-                // The one result without an id is that of the one message without an id.
+                // The only result belongs to the only message; neither has an id.
                 None if is_single => Some(0),
                 None => None,
             };
@@ -205,13 +203,13 @@ impl<'a> Report<'a> {
                         result.to_outcome(&ids)
                     }
                     (None, Some(_), _) => Outcome::new(OutcomeKind::Unknown)
-                        .because("the response has several results for it"),
+                        .with_reason("the response has several results for it"),
                     (None, None, _) => Outcome::new(OutcomeKind::Unknown)
-                        .because("the response has no result for it"),
+                        .with_reason("the response has no result for it"),
                 }
             });
         let mut outcomes: Vec<_> = outcomes.collect();
-        if accepts_rejected(response, &outcomes) {
+        if counts_rejected_as_accepted(response, &outcomes) {
             for outcome in outcomes.iter_mut().filter(|it| it.kind == OutcomeKind::Rejected) {
                 outcome.kind = OutcomeKind::Unknown;
                 outcome.reason = Some("rejected, but the response counts it as accepted".into());
@@ -243,19 +241,19 @@ impl<'a> Report<'a> {
         self.outcomes
     }
 
-    /// Results that have the clientMessageId of no message of the batch, or none.
+    /// Results without a clientMessageId, or with one that no message of the batch has.
     pub fn unmatched(&self) -> &[&'a MessageResult] {
         &self.unmatched
     }
 
-    /// Where the counts, the results and the batch contradict each other: a sentence each, for a
-    /// log. A rejected message is unknown if the response counts it as accepted.
+    /// Contradictions between the counts, the results and the batch, one sentence each, for logs. A
+    /// rejected message that the counts include as accepted becomes unknown.
     pub fn disagreements(&self) -> &[String] {
         &self.disagreements
     }
 
-    /// Whether the platform accepted every message of the batch, and there are no
-    /// [`disagreements`](Self::disagreements).
+    /// True if every message was accepted, every result belongs to a message of the batch, both
+    /// counts are present, and nothing contradicts.
     pub fn all_accepted(&self) -> bool {
         self.disagreements.is_empty()
             && self.unmatched.is_empty()
@@ -263,8 +261,8 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Whether a response counts more messages as accepted than are left beside the rejected ones.
-fn accepts_rejected(response: &BatchResponse, outcomes: &[Outcome]) -> bool {
+/// Whether `acceptedCount` is higher than the number of messages that are not rejected.
+fn counts_rejected_as_accepted(response: &BatchResponse, outcomes: &[Outcome]) -> bool {
     let others = outcomes.iter().filter(|outcome| outcome.kind != OutcomeKind::Rejected).count();
     let counted = response.accepted_count.and_then(|count| usize::try_from(count).ok());
     response.messages.is_some() && counted.is_some_and(|counted| counted > others)
@@ -284,26 +282,25 @@ fn disagreements(response: &BatchResponse, sent: usize) -> Vec<String> {
         ("acceptedCount", accepted, listed(OutcomeKind::Accepted), "listed as accepted"),
         ("rejectedCount", rejected, listed(OutcomeKind::Rejected), "listed as rejected"),
     ];
-    let differing = counts.into_iter().filter_map(|(name, counted, found, what)| {
+    let differing = counts.into_iter().filter_map(|(name, counted, found, label)| {
         let found = found.filter(|found| usize::try_from(counted) != Ok(*found))?;
-        // A count may be a phone number in the wrong place.
+        // The platform may have sent a phone number as a count.
         let counted = redact::mask(&counted.to_string(), &[]);
-        Some(format!("{name}: {counted}, {what}: {found}"))
+        Some(format!("{name}: {counted}, {label}: {found}"))
     });
     differing.collect()
 }
 
-/// Why the response to an accepted batch could not be read.
+/// Why the response to an accepted batch cannot be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnreadableReason {
-    /// It has no body.
+    /// The body is empty.
     #[error("it is empty")]
     Empty,
-    /// It ends in the middle of a value: the connection was lost, time ran out, or it has more than
-    /// 16 MiB.
-    #[error("it was cut")]
-    Cut,
+    /// It is truncated: the connection was lost, the attempt timed out, or it has more than 16 MiB.
+    #[error("it is truncated")]
+    Truncated,
     /// It is not JSON.
     #[error("it is not JSON, line {line}, column {column}")]
     NotJson {
@@ -312,7 +309,7 @@ pub enum UnreadableReason {
         /// Counted from 1.
         column: usize,
     },
-    /// It is JSON, but not an object with a member of a response.
+    /// It is JSON, but not an object with a usable response member.
     #[error("it is not a response to a batch")]
     NotAResponse,
 }
@@ -323,7 +320,7 @@ impl From<&serde_json::Error> for UnreadableReason {
         match error.classify() {
             Category::Data => Self::NotAResponse,
             Category::Eof if (line, column) == (1, 0) => Self::Empty,
-            Category::Eof => Self::Cut,
+            Category::Eof => Self::Truncated,
             Category::Syntax | Category::Io => Self::NotJson { line, column },
         }
     }

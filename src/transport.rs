@@ -1,4 +1,4 @@
-//! The hooks of the generated client: they complete each request and read its response.
+//! Hooks of the generated client that complete each request and read its response.
 
 pub(crate) mod retry;
 
@@ -14,10 +14,10 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::generated::Client;
 use crate::redact;
 
-/// Bytes that are read of a response. 1,000 results take about 300 kB.
-const LIMIT: usize = 16 * 1024 * 1024;
+/// How much of a response is read. 1,000 results take about 300 kB.
+const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
 
-/// The key and the timeout that the generated client sends with each request.
+/// The API key and the timeout of each request.
 #[derive(Clone)]
 pub struct Transport {
     api_key: SecretString,
@@ -25,15 +25,15 @@ pub struct Transport {
     pub(crate) timeout: Duration,
 }
 
-/// Marks a response that ends before its body does.
+/// Marks a response whose body is truncated.
 #[derive(Clone, Copy)]
-pub(crate) struct WasCut;
+pub(crate) struct Truncated;
 
 impl Transport {
-    /// `None` if the key cannot be part of a header, or is too short to be found in a response.
+    /// `None` if the key is not valid in a header, or too short to be redacted in responses.
     pub(crate) fn new(api_key: SecretString, timeout: Duration) -> Option<Self> {
         let key = api_key.expose_secret();
-        if key.len() < redact::SECRET || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if key.len() < redact::MIN_SECRET_LEN || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
             return None;
         }
         let mut authorization = HeaderValue::from_str(&format!("Bearer {key}")).ok()?;
@@ -41,19 +41,20 @@ impl Transport {
         Some(Self { api_key, authorization, timeout })
     }
 
-    /// Reads a response up to a bound, without the API key if the server echoed it. A body that is
-    /// cut is kept as far as it came: with a status, the batch is no longer unanswered.
+    /// Reads the body up to a limit and redacts an echoed API key. A truncated body is kept,
+    /// because the status still decides the outcome.
     async fn read(&self, mut response: Response) -> Response {
-        let expected =
-            response.content_length().map_or(0, |it| usize::try_from(it).unwrap_or(LIMIT));
-        let mut body = BytesMut::with_capacity(expected.min(LIMIT));
-        let was_cut = loop {
+        let expected = response
+            .content_length()
+            .map_or(0, |it| usize::try_from(it).unwrap_or(MAX_RESPONSE_BYTES));
+        let mut body = BytesMut::with_capacity(expected.min(MAX_RESPONSE_BYTES));
+        let was_truncated = loop {
             match response.chunk().await {
-                Ok(Some(chunk)) if chunk.len() <= LIMIT - body.len() => {
+                Ok(Some(chunk)) if chunk.len() <= MAX_RESPONSE_BYTES - body.len() => {
                     body.extend_from_slice(&chunk);
                 }
                 Ok(Some(chunk)) => {
-                    body.extend_from_slice(&chunk[..LIMIT - body.len()]);
+                    body.extend_from_slice(&chunk[..MAX_RESPONSE_BYTES - body.len()]);
                     break true;
                 }
                 Ok(None) => break false,
@@ -64,8 +65,8 @@ impl Transport {
         let mut read = http::Response::new(clean.map_or_else(|| body.freeze(), Bytes::from));
         *read.status_mut() = response.status();
         *read.headers_mut() = std::mem::take(response.headers_mut());
-        if was_cut {
-            read.extensions_mut().insert(WasCut);
+        if was_truncated {
+            read.extensions_mut().insert(Truncated);
         }
         Response::from(read)
     }
@@ -81,8 +82,8 @@ impl ClientHooks<Transport> for Client {
     async fn pre<E>(&self, request: &mut Request, _: &OperationInfo) -> Result<(), Error<E>> {
         let agent = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
         let headers = request.headers_mut();
-        // The generator sends the version of the contract in a header that the platform does not
-        // document. The platform has a code (2002) for a version that it does not support.
+        // progenitor sends the version of the spec in an undocumented header. The platform has an
+        // error code (2002) for unsupported versions.
         headers.remove("api-version");
         headers.insert(USER_AGENT, HeaderValue::from_static(agent));
         headers.insert(AUTHORIZATION, self.inner.authorization.clone());

@@ -1,10 +1,9 @@
-//! The types of the contract: everything that the build generates from `spec/lon-batch.yaml`, and
-//! the handwritten types of its strings and lists.
+//! The types of the spec, generated from `spec/lon-batch.yaml`, and the handwritten types of its
+//! strings and lists.
 //!
-//! A schema or a value that is added to the contract is public here at once. Every generated type
-//! is `#[non_exhaustive]`. A type of a request has a `new` with its required members, or a
-//! `Default` if it has none. Types of responses have a `Default`, and all of their members are
-//! optional: the platform may leave out any of them, or send `null`.
+//! Everything in the spec is public here. All generated types are `#[non_exhaustive]`. Request types have
+//! `new` (required members) or `Default`. All response members are optional, because the platform
+//! may omit them or send `null`.
 
 mod list;
 pub(crate) mod open_enum;

@@ -22,7 +22,10 @@ use tokio::task::JoinSet;
 
 use common::ledger::{Ledger, Reported, id, next_or_panic};
 use common::runs::{bulk, hello, hellos, quick, settled};
-use common::{RawServer, answer, client_of, msisdn, own_client, read_request, soon};
+use common::{
+    RawServer, client_without_retries, custom_http_client, http_response, msisdn, read_request,
+    within_10s,
+};
 
 const ACCEPTED: OutcomeKind = OutcomeKind::Accepted;
 const NOT_SENT: OutcomeKind = OutcomeKind::NotSent;
@@ -68,7 +71,7 @@ async fn act(mut stream: TcpStream, step: Step, ids: &[String], ledger: &Ledger)
             ledger.accept(id);
         }
     }
-    let whole = answer("200 OK", "connection: close\r\n", accepted(ids));
+    let whole = http_response("200 OK", "connection: close\r\n", accepted(ids));
     let written = match step {
         Step::Accept => stream.write_all(&whole).await,
         Step::Reset | Step::AcceptAndReset => stream.set_zero_linger(),
@@ -85,7 +88,7 @@ async fn act(mut stream: TcpStream, step: Step, ids: &[String], ledger: &Ledger)
         Step::AcceptAndStall => std::future::pending().await,
         Step::Say(status, headers, body) | Step::AcceptAndSay(status, headers, body) => {
             let headers = format!("connection: close\r\n{headers}");
-            stream.write_all(&answer(status, &headers, body)).await
+            stream.write_all(&http_response(status, &headers, body)).await
         }
     };
     written.unwrap();
@@ -179,7 +182,8 @@ async fn a_batch_that_fails_has_one_outcome_and_the_run_continues() {
                 _ => Step::Accept,
             })
             .await;
-            let client = client_of(server.base_url()).timeout(timeout).build().unwrap();
+            let client =
+                client_without_retries(server.base_url()).timeout(timeout).build().unwrap();
             let reported = Reported::by(tens(&client).send(hellos(30)).unwrap()).await;
             reported.check(&ledger);
             for position in 0..30 {
@@ -206,7 +210,7 @@ async fn a_batch_that_fails_has_one_outcome_and_the_run_continues() {
 async fn a_batch_whose_connection_is_reset_unread_is_unknown_and_not_retried() {
     let ledger = Ledger::default();
     let server = server(&ledger, &[1], |_, _| Step::Accept).await;
-    let client = client_of(server.base_url()).build().unwrap();
+    let client = client_without_retries(server.base_url()).build().unwrap();
     let reported = Reported::by(tens(&client).send(hellos(30)).unwrap()).await;
     reported.check(&ledger);
     assert_eq!((reported.count(ACCEPTED), reported.count(UNKNOWN)), (20, 10));
@@ -254,7 +258,7 @@ async fn a_refusal_that_holds_for_every_batch_stops_the_run() {
             _ => Step::Accept,
         })
         .await;
-        let client = client_of(server.base_url()).build().unwrap();
+        let client = client_without_retries(server.base_url()).build().unwrap();
         let run = tens(&client).send(hellos(1000)).unwrap();
         let reported = Reported::by(run).await;
         reported.check(&ledger);
@@ -277,7 +281,7 @@ async fn a_refusal_that_holds_for_every_batch_stops_the_run() {
         Step::AcceptAndSay("500 Internal Server Error", "", SUB_ACCOUNT)
     })
     .await;
-    let client = client_of(server.base_url()).build().unwrap();
+    let client = client_without_retries(server.base_url()).build().unwrap();
     let reported = Reported::by(tens(&client).send(hellos(1000)).unwrap()).await;
     reported.check(&ledger);
     assert_eq!((reported.count(UNKNOWN), server.connections()), (10, 1));
@@ -326,7 +330,7 @@ async fn a_batch_that_is_too_large_is_halved() {
     ] {
         let ledger = Ledger::default();
         let server = takes_at_most(60, &ledger, step).await;
-        let client = client_of(server.base_url()).build().unwrap();
+        let client = client_without_retries(server.base_url()).build().unwrap();
         let run = bulk(&client).concurrency(2).send(hellos(5000)).unwrap();
         let reported = Reported::by(run).await;
         reported.check(&ledger);
@@ -347,7 +351,7 @@ async fn one_message_that_is_too_large_is_not_sent_alone() {
         }
     })
     .await;
-    let client = client_of(server.base_url()).build().unwrap();
+    let client = client_without_retries(server.base_url()).build().unwrap();
     let reported = Reported::by(bulk(&client).send(hellos(100)).unwrap()).await;
     reported.check(&ledger);
     assert_eq!((reported.count(ACCEPTED), reported.refused()), (99, 1));
@@ -396,7 +400,7 @@ async fn a_platform_for_which_one_message_is_too_many_stops_the_run() {
     let ledger = Ledger::default();
     let limit = Step::Say("400 Bad Request", "", BULK_LIMIT);
     let server = takes_at_most(0, &ledger, limit).await;
-    let client = client_of(server.base_url()).build().unwrap();
+    let client = client_without_retries(server.base_url()).build().unwrap();
     let reported = Reported::by(tens(&client).send(hellos(1000)).unwrap()).await;
     reported.check(&ledger);
     assert_eq!((reported.count(ACCEPTED), reported.refused()), (0, 1));
@@ -427,8 +431,11 @@ impl Resolve for Gone {
 fn client_of_gone(server: &RawServer, failing: std::ops::Range<usize>) -> Client {
     let (address, lookups) = (server.address, AtomicUsize::new(0));
     let resolver = Gone { address, lookups, failing };
-    let http = own_client().dns_resolver(Arc::new(resolver));
-    client_of(format!("http://localhost:{}", address.port())).http_client(http).build().unwrap()
+    let http = custom_http_client().dns_resolver(Arc::new(resolver));
+    client_without_retries(format!("http://localhost:{}", address.port()))
+        .http_client(http)
+        .build()
+        .unwrap()
 }
 
 #[tokio::test]
@@ -481,7 +488,7 @@ async fn a_retry_after_beyond_the_policy_stops_the_run_at_once() {
     ] {
         let ledger = Ledger::default();
         let server = server(&ledger, &[], move |_, _| step).await;
-        let client = client_of(server.base_url()).build().unwrap();
+        let client = client_without_retries(server.base_url()).build().unwrap();
         let start = Instant::now();
         let reported = Reported::by(tens(&client).send(hellos(1000)).unwrap()).await;
         assert!(start.elapsed() < Duration::from_secs(30));
@@ -658,7 +665,7 @@ async fn resend_ambiguous_can_duplicate_and_reports_unknown() {
     let seen = Ledger::default();
     let judged = seen.clone();
     let sandbox = Sandbox::builder().judge(move |message| {
-        let again = judged.times(id(message)) > 0;
+        let again = judged.accept_count(id(message)) > 0;
         judged.accept(id(message));
         again.then(|| Rejection::from(ErrorCode::ResendingIntervalViolation))
     });
@@ -709,10 +716,10 @@ async fn a_run_cancelled_between_batches_leaves_nothing_unknown() {
             let mut run = tens(&client).concurrency(at_a_time).send(hellos(1000)).unwrap();
             let mut reported = Reported::nothing(&run);
             for _ in 0..outcomes {
-                reported.add(soon(run.next()).await.unwrap());
+                reported.add(within_10s(run.next()).await.unwrap());
             }
             run.cancel();
-            while let Some(outcome) = soon(run.next()).await {
+            while let Some(outcome) = within_10s(run.next()).await {
                 reported.add(outcome);
             }
             reported.summary = run.summary();
@@ -737,7 +744,7 @@ async fn until_requests(run: &mut Run<'_>, sandbox: &Sandbox, requests: u64) {
     tokio::select! {
         biased;
         outcome = run.next() => panic!("{outcome:?}"),
-        () = soon(async {
+        () = within_10s(async {
             while sandbox.requests() < requests {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
@@ -841,7 +848,7 @@ async fn a_run_cancelled_or_dropped_while_a_batch_fills_sends_nothing() {
         let progress = run.progress();
         // Another task polls the run, and waits for the stream.
         let task = tokio::spawn(Reported::by(run));
-        soon(async {
+        within_10s(async {
             while progress.summary().counts.pending() < 3 {
                 tokio::task::yield_now().await;
             }
@@ -849,10 +856,10 @@ async fn a_run_cancelled_or_dropped_while_a_batch_fills_sends_nothing() {
         .await;
         if dropped {
             task.abort();
-            assert!(soon(task).await.is_err_and(|error| error.is_cancelled()));
+            assert!(within_10s(task).await.is_err_and(|error| error.is_cancelled()));
         } else {
             token.cancel();
-            let reported = soon(task).await.unwrap();
+            let reported = within_10s(task).await.unwrap();
             reported.check(&ledger);
             assert_eq!(reported.count(NOT_SENT), 3);
         }
@@ -870,13 +877,13 @@ fn a_runtime_that_shuts_down_leaves_batches_in_flight_unknown() {
     let (servers, clients) = (runtime(), runtime());
     let ledger = Ledger::default();
     let server = servers.block_on(server(&ledger, &[], |_, _| Step::AcceptAndStall));
-    let client = client_of(server.base_url()).build().unwrap();
+    let client = client_without_retries(server.base_url()).build().unwrap();
     let mut run = tens(&client).concurrency(2).send(hellos(100)).unwrap();
     let progress = run.progress();
     clients.block_on(async {
         tokio::select! {
             outcome = run.next() => panic!("{outcome:?}"),
-            () = soon(async {
+            () = within_10s(async {
                 while ledger.total() < 20 {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
@@ -970,7 +977,7 @@ async fn schedule(seed: u64) {
     let sandbox = sandbox.start().await.unwrap();
     let address: SocketAddr = sandbox.base_url()["http://".len()..].parse().unwrap();
     let resolver = Unreliable { address, random: Mutex::new(random.fork()) };
-    let http = own_client().dns_resolver(Arc::new(resolver));
+    let http = custom_http_client().dns_resolver(Arc::new(resolver));
     let foreign: Msisdn = "+6598765432".parse().unwrap();
     let client = sandbox
         .client()
@@ -1008,7 +1015,7 @@ async fn schedule(seed: u64) {
         bulk.max_wait(Duration::ZERO).send_stream(NowAndThen { items, random }).unwrap()
     };
     let assert_none_foreign = || {
-        assert!((0..count).all(|index| ledger.times(&format!("foreign-{index}")) == 0));
+        assert!((0..count).all(|index| ledger.accept_count(&format!("foreign-{index}")) == 0));
     };
     let (end_after, dropped) = (random.usize(0..20), random.u32(0..4) == 0);
     let mut reported = Reported::nothing(&run);

@@ -1,4 +1,4 @@
-//! The client: its settings, what it shows of itself, and single messages.
+//! The client: its settings, its `Debug` output, and single messages.
 
 mod common;
 
@@ -17,8 +17,8 @@ use tokio::io::AsyncWriteExt;
 
 use OutcomeKind::{Accepted, NotSent, Rejected, Unknown};
 use common::{
-    ACCEPTED, KEY, RawServer, answer, assert_no_secrets, batch, client_of, message, msisdn,
-    printed, read_request,
+    ACCEPTED, KEY, RawServer, assert_no_secrets, batch, client_without_retries, http_response,
+    message, msisdn, printed, read_request,
 };
 
 fn lines(error: &Invalid) -> Vec<String> {
@@ -92,7 +92,7 @@ fn a_base_url_is_https_or_http_to_this_machine() {
         ("http://127.1.2.3:1", "http://127.1.2.3:1"),
         ("http://[::1]:1/x", "http://[::1]:1/x"),
     ] {
-        assert_eq!(client_of(url).build().unwrap().base_url(), shown);
+        assert_eq!(client_without_retries(url).build().unwrap().base_url(), shown);
     }
     let to_another_machine = "http to another machine would show the API key; use https";
     let with_credentials = "has credentials; pass the API key to `Client::builder`";
@@ -111,7 +111,7 @@ fn a_base_url_is_https_or_http_to_this_machine() {
         ("https://example.com?a=b", "has a query or a fragment"),
         ("https://example.com#a", "has a query or a fragment"),
     ] {
-        assert_eq!(refused(client_of(url)), [format!("base_url: {why}")], "{url}");
+        assert_eq!(refused(client_without_retries(url)), [format!("base_url: {why}")], "{url}");
     }
 }
 
@@ -119,7 +119,7 @@ fn a_base_url_is_https_or_http_to_this_machine() {
 fn a_timeout_is_longer_than_the_connect_timeout() {
     let not_longer =
         "timeout: not longer than connect_timeout; a dead host would leave batches unknown";
-    let builder = || client_of("http://127.0.0.1:9");
+    let builder = || client_without_retries("http://127.0.0.1:9");
     for (timeout, connect_timeout) in [(10, 10), (9, 10), (60, 60), (1, 2)] {
         let builder = builder().timeout(seconds(timeout)).connect_timeout(seconds(connect_timeout));
         assert_eq!(refused(builder), [not_longer], "{timeout} {connect_timeout}");
@@ -133,7 +133,7 @@ fn a_timeout_is_longer_than_the_connect_timeout() {
     );
     assert_eq!(
         refused(builder().connect_timeout(Duration::ZERO)),
-        ["connect_timeout: 0 seconds; no connection could be made"]
+        ["connect_timeout: 0 seconds; no attempt could connect"]
     );
 }
 
@@ -141,9 +141,10 @@ fn a_timeout_is_longer_than_the_connect_timeout() {
 fn the_default_connect_timeout_is_10_seconds_or_half_of_a_shorter_timeout() {
     let not_longer =
         "timeout: not longer than connect_timeout; a dead host would leave batches unknown";
-    // The shortest timeout that a client takes shows its connect timeout.
+    // The shortest valid timeout reveals the connect timeout.
     for (timeout, connect_timeout) in [(60, 10), (20, 10), (8, 4), (2, 1)] {
-        let client = client_of("http://127.0.0.1:9").timeout(seconds(timeout)).build().unwrap();
+        let client =
+            client_without_retries("http://127.0.0.1:9").timeout(seconds(timeout)).build().unwrap();
         let error = client.with_timeout(seconds(connect_timeout)).unwrap_err();
         assert_eq!(lines(&error), [not_longer]);
         let longer = seconds(connect_timeout) + Duration::from_nanos(1);
@@ -155,7 +156,8 @@ fn the_default_connect_timeout_is_10_seconds_or_half_of_a_shorter_timeout() {
 
 #[tokio::test]
 async fn with_timeout_changes_the_copy_alone() {
-    let client = client_of("http://127.0.0.1:9").connect_timeout(Duration::from_millis(1));
+    let client =
+        client_without_retries("http://127.0.0.1:9").connect_timeout(Duration::from_millis(1));
     let client = client.build().unwrap();
     let copy = client.with_timeout(Duration::from_millis(300)).unwrap();
     assert!(format!("{client:?}").contains("timeout: 60s"), "{client:?}");
@@ -169,7 +171,8 @@ async fn with_timeout_changes_the_copy_alone() {
         std::future::pending::<()>().await;
     })
     .await;
-    let client = client_of(silent.base_url()).connect_timeout(Duration::from_millis(100));
+    let client =
+        client_without_retries(silent.base_url()).connect_timeout(Duration::from_millis(100));
     let client = client.build().unwrap();
     let error = client.with_timeout(Duration::from_millis(300)).unwrap().send(&batch(&["a"])).await;
     assert!(matches!(error, Err(Error::TimedOut(_))), "{error:?}");
@@ -189,7 +192,7 @@ fn every_problem_of_the_settings_is_reported_at_once() {
 }
 
 #[test]
-fn the_regions_are_those_of_the_contract() {
+fn the_regions_are_those_of_the_spec() {
     assert_eq!(Region::default(), Region::AsiaPacific);
     let regions: Vec<_> =
         Region::ALL.iter().map(|region| (region.name(), region.base_url())).collect();
@@ -219,7 +222,7 @@ fn the_regions_are_those_of_the_contract() {
 fn clients_and_futures_go_between_threads() {
     fn is_shared<T: Clone + Send + Sync + 'static>(_: &T) {}
     fn is_send<T: Send>(_: &T) {}
-    let client = client_of("http://127.0.0.1:9").build().unwrap();
+    let client = client_without_retries("http://127.0.0.1:9").build().unwrap();
     is_shared(&client);
     let batch = batch(&["a"]);
     is_send(&client.send(&batch));
@@ -228,10 +231,10 @@ fn clients_and_futures_go_between_threads() {
 
 #[test]
 fn debug_shows_no_key() {
-    // Somebody may have passed the key as another setting.
+    // A caller may have passed the API key as another setting.
     let builder = Client::builder(KEY, KEY).base_url(format!("https://{KEY}.example.com"));
     assert_no_secrets(&format!("{builder:?} {builder:#?}"));
-    let client = client_of("https://example.com").timeout(seconds(5)).build().unwrap();
+    let client = client_without_retries("https://example.com").timeout(seconds(5)).build().unwrap();
     let debug = format!("{client:?} {client:#?}");
     assert_no_secrets(&debug);
     assert!(debug.contains("my-subaccount") && debug.contains("https://example.com"), "{debug}");
@@ -336,19 +339,19 @@ fn from_env(variables: impl IntoIterator<Item = (&'static str, OsString)>) -> St
     output
 }
 
-// Recipients that are allowed
+// Allowed recipients
 
 #[tokio::test]
-async fn only_to_refuses_a_whole_batch_before_anything_leaves() {
-    let server = RawServer::answering(answer("200 OK", "", ACCEPTED)).await;
+async fn only_to_refuses_a_whole_batch_before_anything_is_sent() {
+    let server = RawServer::answering(http_response("200 OK", "", ACCEPTED)).await;
     let national = Recipient::national("91234567", "SG").unwrap();
     let to = |recipient: Recipient| Message::new(recipient, Content::new("Hello"));
     let other: Recipient = "+6591234568".parse::<Msisdn>().unwrap().into();
-    let client = client_of(server.base_url()).only_to([msisdn()]).build().unwrap();
+    let client = client_without_retries(server.base_url()).only_to([msisdn()]).build().unwrap();
     for (recipients, first) in [
         (vec![other], 0),
         (vec![msisdn().into(), other, msisdn().into(), other], 1),
-        // A recipient is allowed in the form that is listed.
+        // Recipients are compared exactly.
         (vec![national], 0),
     ] {
         let batch = Batch::builder().messages(recipients.into_iter().map(to)).build().unwrap();
@@ -365,32 +368,33 @@ async fn only_to_refuses_a_whole_batch_before_anything_leaves() {
                  `ClientBuilder::only_to` does not list"
             )
         );
-        let answers = (error.outcome(), error.retry_is_safe(), error.retry_can_help());
-        assert_eq!(answers, (NotSent, true, false));
+        let advice = (error.outcome(), error.retry_is_safe(), error.retry_can_help());
+        assert_eq!(advice, (NotSent, true, false));
         assert_eq!((error.status(), error.code(), error.api_error().is_none()), (None, None, true));
         let outcome = Outcome::from(&error);
         assert_eq!(outcome.to_string(), "not sent: recipient not allowed");
     }
     let outcome = client.send_message(to(other)).await;
     assert_eq!(outcome.to_string(), "not sent: recipient not allowed");
-    let nobody = client_of(server.base_url()).only_to(Vec::<Recipient>::new()).build().unwrap();
+    let nobody =
+        client_without_retries(server.base_url()).only_to(Vec::<Recipient>::new()).build().unwrap();
     assert_eq!(nobody.send_message(to(other)).await.kind, NotSent);
     assert_eq!(server.connections(), 0);
 }
 
 #[tokio::test]
 async fn only_to_lets_listed_recipients_through() {
-    let server = RawServer::answering(answer("200 OK", "", ACCEPTED)).await;
+    let server = RawServer::answering(http_response("200 OK", "", ACCEPTED)).await;
     let national = Recipient::national("91234567", "SG").unwrap();
     let listed = [Recipient::from(msisdn()), national];
-    let client = client_of(server.base_url()).only_to(listed).build().unwrap();
+    let client = client_without_retries(server.base_url()).only_to(listed).build().unwrap();
     for (sent, recipient) in listed.into_iter().enumerate() {
         let message = Message::new(recipient, Content::new("Hello"));
         client.send(&Batch::builder().message(message).build().unwrap()).await.unwrap();
         assert_eq!(server.connections(), sent + 1);
     }
     // Without the setting every recipient is allowed.
-    client_of(server.base_url()).build().unwrap().send(&batch(&["a"])).await.unwrap();
+    client_without_retries(server.base_url()).build().unwrap().send(&batch(&["a"])).await.unwrap();
     assert_eq!(server.connections(), 3);
 }
 
@@ -414,7 +418,7 @@ async fn outcome(message: Message, answer: Vec<u8>) -> (Outcome, Value) {
         })
         .await
     };
-    let client = client_of(server.base_url()).build().unwrap();
+    let client = client_without_retries(server.base_url()).build().unwrap();
     let outcome = client.send_message(message).await;
     assert_eq!(server.connections(), 1, "sent once");
     assert_no_secrets(&format!("{outcome} {outcome:?}"));
@@ -423,7 +427,7 @@ async fn outcome(message: Message, answer: Vec<u8>) -> (Outcome, Value) {
 }
 
 fn success(body: &Value) -> Vec<u8> {
-    answer("200 OK", "", body.to_string())
+    http_response("200 OK", "", body.to_string())
 }
 
 #[tokio::test]
@@ -478,7 +482,7 @@ async fn send_message_returns_a_rejection_with_its_reason() {
 }
 
 #[tokio::test]
-async fn send_message_takes_no_other_result_for_that_of_its_message() {
+async fn send_message_without_a_matching_result_reports_unknown() {
     let status = json!({"state": "queued"});
     let no_result = "unknown: the response has no result for it";
     for (messages, text) in [
@@ -498,7 +502,7 @@ async fn send_message_takes_no_other_result_for_that_of_its_message() {
         let (outcome, _) = outcome(message("a"), success(&body)).await;
         assert_eq!(outcome.to_string(), text, "{messages}");
     }
-    // Without a list the counts decide.
+    // Without a list, the counts decide.
     for (accepted, rejected, kind) in [(1, 0, Accepted), (0, 1, Rejected), (0, 0, Unknown)] {
         let body = json!({"acceptedCount": accepted, "rejectedCount": rejected});
         assert_eq!(outcome(message("a"), success(&body)).await.0.kind, kind, "{body}");
@@ -506,18 +510,18 @@ async fn send_message_takes_no_other_result_for_that_of_its_message() {
 }
 
 #[tokio::test]
-async fn send_message_turns_any_error_into_the_outcome_that_it_means() {
+async fn send_message_reports_errors_as_outcomes() {
     let code = r#"{"code": 1002, "message": "Not E.164"}"#;
     for (answer, text) in [
-        (answer("400 X", "", code), "not sent, HTTP 400, code 1002: Not E.164"),
-        (answer("429 X", "", ""), "not sent, HTTP 429: HTTP 429 Too Many Requests"),
-        (answer("503 X", "", ""), "unknown, HTTP 503: HTTP 503 Service Unavailable"),
+        (http_response("400 X", "", code), "not sent, HTTP 400, code 1002: Not E.164"),
+        (http_response("429 X", "", ""), "not sent, HTTP 429: HTTP 429 Too Many Requests"),
+        (http_response("503 X", "", ""), "unknown, HTTP 503: HTTP 503 Service Unavailable"),
         (
-            answer("200 OK", "", "OK"),
-            "unknown, HTTP 200: the response cannot be read: it is not JSON, line 1, column 1",
+            http_response("200 OK", "", "OK"),
+            "unknown, HTTP 200: the response cannot be parsed: it is not JSON, line 1, column 1",
         ),
         (
-            answer("429 X", "", ACCEPTED),
+            http_response("429 X", "", ACCEPTED),
             "unknown, HTTP 429: {\"acceptedCount\": 1, \"rejectedCount\": 0}",
         ),
     ] {
@@ -532,13 +536,16 @@ async fn send_message_turns_any_error_into_the_outcome_that_it_means() {
         std::future::pending::<()>().await;
     })
     .await;
-    let client = client_of(silent.base_url()).timeout(Duration::from_millis(300)).build().unwrap();
+    let client = client_without_retries(silent.base_url())
+        .timeout(Duration::from_millis(300))
+        .build()
+        .unwrap();
     let late = client.send_message(message("a")).await;
     assert_eq!(late.to_string(), "unknown: no response in time");
 
-    // Nobody listens where a server has been.
+    // Nothing listens at this address any more.
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let client = client_of(format!("http://{closed}")).build().unwrap();
+    let client = client_without_retries(format!("http://{closed}")).build().unwrap();
     let unreached = client.send_message(message("a")).await;
     assert_eq!((unreached.kind, unreached.status, unreached.code), (NotSent, None, None));
     assert!(unreached.reason.unwrap().starts_with("no connection: "));
@@ -546,15 +553,15 @@ async fn send_message_turns_any_error_into_the_outcome_that_it_means() {
 
 #[tokio::test]
 async fn send_message_sends_nothing_if_the_message_is_invalid() {
-    let server = RawServer::answering(answer("200 OK", "", ACCEPTED)).await;
-    let client = client_of(server.base_url()).build().unwrap();
+    let server = RawServer::answering(http_response("200 OK", "", ACCEPTED)).await;
+    let client = client_without_retries(server.base_url()).build().unwrap();
     let invalid = message(&"x".repeat(51)).sms_fallback(SmsFallback::default());
     let outcome = client.send_message(invalid).await;
     assert_eq!((outcome.kind, outcome.status, outcome.code), (NotSent, None, None));
     assert_eq!(
         outcome.reason.as_deref(),
         Some(
-            "invalid batch, 2 problems:\n  messages[0].clientMessageId: 51 characters, at most 50\n  \
+            "invalid batch, 2 problems: messages[0].clientMessageId: 51 characters, at most 50; \
              messages[0].smsFallback: no text is set, so no SMS would be sent"
         )
     );
@@ -582,10 +589,10 @@ async fn send_message_reports_a_rejection_after_an_ambiguous_attempt_as_unknown(
         ("503 X", success(&result("queued")), Accepted, None),
         // Nothing was sent before.
         ("429 X", success(&result("rejected")), Rejected, None),
-        ("503 X", answer("400 X", "", ""), Unknown, Some("HTTP 503 Service Unavailable")),
+        ("503 X", http_response("400 X", "", ""), Unknown, Some("HTTP 503 Service Unavailable")),
     ] {
         let attempts = Arc::new(AtomicUsize::new(0));
-        let answers = Arc::new([answer(first, "", ""), second]);
+        let answers = Arc::new([http_response(first, "", ""), second]);
         let server = RawServer::start(move |mut stream| {
             let (attempts, answers) = (Arc::clone(&attempts), Arc::clone(&answers));
             async move {
@@ -596,7 +603,8 @@ async fn send_message_reports_a_rejection_after_an_ambiguous_attempt_as_unknown(
             }
         })
         .await;
-        let client = client_of(server.base_url()).retry(policy.clone()).build().unwrap();
+        let client =
+            client_without_retries(server.base_url()).retry(policy.clone()).build().unwrap();
         let outcome = client.send_message(message("a")).await;
         assert_eq!(server.connections(), 2);
         assert_eq!((outcome.kind, outcome.reason.as_deref()), (kind, reason));

@@ -12,7 +12,7 @@ use lon_batch::{
 };
 use serde_json::{Value, json};
 
-use common::{ACCEPTED, KEY, batch, client_of};
+use common::{ACCEPTED, KEY, batch, client_without_retries};
 
 fn counts_only() -> BatchResponse {
     BatchResponse::from_json(ACCEPTED.as_bytes()).unwrap()
@@ -31,7 +31,7 @@ async fn assert_on_the_wire(batch: &Batch, body: Value) {
                 .header("user-agent", concat!("lon-batch/", env!("CARGO_PKG_VERSION")))
                 .header_missing("api-version")
                 .is_true(move |request: &HttpMockRequest| {
-                    // httpmock itself compares only the members of the expectation.
+                    // Compared here, so that a difference shows both bodies.
                     let sent: Value = serde_json::from_slice(request.body_ref()).unwrap();
                     assert_eq!(sent, body);
                     true
@@ -39,13 +39,13 @@ async fn assert_on_the_wire(batch: &Batch, body: Value) {
             then.status(200).body(ACCEPTED);
         })
         .await;
-    let client = client_of(server.base_url()).build().unwrap();
+    let client = client_without_retries(server.base_url()).build().unwrap();
     client.send(batch).await.unwrap();
     assert_eq!(mock.calls_async().await, 1);
 }
 
 #[tokio::test]
-async fn a_minimal_message_has_a_user_and_a_content() {
+async fn a_minimal_message_has_a_user_and_content() {
     let message = Message::new("+6591234567".parse::<Msisdn>().unwrap(), Content::new("Hello"));
     let batch = Batch::builder().message(message).build().unwrap();
     assert_on_the_wire(
@@ -216,7 +216,7 @@ async fn a_typed_mock_matches_the_request_it_expects_and_no_other() {
         when.sub_account_id(&sub_account).body(batch.request());
         then.ok(&counts_only());
     });
-    let client = client_of(server.base_url()).build().unwrap();
+    let client = client_without_retries(server.base_url()).build().unwrap();
     client.send(&batch).await.unwrap();
     mock.assert_async().await;
     let other = common::batch(&["c"]);
@@ -257,7 +257,7 @@ async fn the_samples_of_the_reference_page_decode() {
         then.ok(&answer);
     });
     let batch = batch(&["aaa-1", "aaa-2"]);
-    let client = client_of(server.base_url()).build().unwrap();
+    let client = client_without_retries(server.base_url()).build().unwrap();
     let response = client.send(&batch).await.unwrap();
     assert_eq!(response, answer);
     let report = response.report(&batch);
@@ -284,7 +284,7 @@ async fn a_202_with_the_same_body_is_a_success() {
             then.status(202).body(body);
         })
         .await;
-    let client = client_of(server.base_url()).build().unwrap();
+    let client = client_without_retries(server.base_url()).build().unwrap();
     let batch = batch(&["a"]);
     let response = client.send(&batch).await.unwrap();
     assert!(response.report(&batch).all_accepted());
@@ -316,7 +316,7 @@ async fn every_documented_error_arrives_with_all_its_members() {
         let mock = server.send_lon_batch(|_, then| {
             then_answer(then, &body);
         });
-        let client = client_of(server.base_url()).build().unwrap();
+        let client = client_without_retries(server.base_url()).build().unwrap();
         let error = client.send(&batch(&["a"])).await.unwrap_err();
         assert_eq!(mock.calls_async().await, 1, "sent once");
         assert_eq!(error.status().unwrap(), status);

@@ -1,4 +1,4 @@
-//! Errors made from responses on the wire, and the texts that they show.
+//! Errors from responses on the wire, and their texts.
 
 mod common;
 
@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 use OutcomeKind::{Accepted, NotSent, Unknown};
 use common::{
-    ACCEPTED, KEY, NUMBER, RawServer, answer, assert_no_secrets, batch, client_of, message, printed,
+    ACCEPTED, KEY, NUMBER, RawServer, assert_no_secrets, batch, client_without_retries,
+    http_response, message, printed,
 };
 
 const ENVELOPE: &str = r#"{"code":1001,"message":"Provided subAccountId","errorId":"e-1","timestamp":"2017-04-19T02:31:19.4297387+00:00"}"#;
@@ -37,21 +38,21 @@ async fn send_to(
 }
 
 async fn send(answer: impl Into<Vec<u8>>) -> Result<BatchResponse, Error> {
-    let client = |url| client_of(url).build().unwrap();
+    let client = |url| client_without_retries(url).build().unwrap();
     send_to(client, &batch(&["a"]), answer.into()).await
 }
 
-async fn fails(answer: impl Into<Vec<u8>>) -> Error {
+async fn error_for_response(answer: impl Into<Vec<u8>>) -> Error {
     send(answer).await.unwrap_err()
 }
 
 /// The error for a response with a status and a body.
-async fn error(status: u16, body: impl AsRef<[u8]>) -> Error {
-    fails(answer(&format!("{status} X"), "", body)).await
+async fn error_for_status(status: u16, body: impl AsRef<[u8]>) -> Error {
+    error_for_response(http_response(&format!("{status} X"), "", body)).await
 }
 
 /// A response that says it has more bytes than come.
-fn cut(status: u16, body: &str) -> Vec<u8> {
+fn truncated(status: u16, body: &str) -> Vec<u8> {
     let length = body.len() + 1;
     format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes()
 }
@@ -71,7 +72,7 @@ fn unreadable(error: &Error) -> &Unreadable {
 }
 
 /// The three answers of an error: outcome, whether a retry is safe, whether it can help.
-fn answers(error: &Error) -> (OutcomeKind, bool, bool) {
+fn classify(error: &Error) -> (OutcomeKind, bool, bool) {
     assert_eq!(Outcome::from(error).kind, error.outcome());
     (error.outcome(), error.retry_is_safe(), error.retry_can_help())
 }
@@ -84,7 +85,7 @@ const UNREADABLE: (OutcomeKind, bool, bool) = (Unknown, false, false);
 // The meaning of a response
 
 #[tokio::test]
-async fn the_status_decides_whatever_the_body_is() {
+async fn status_decides_for_bodies_without_results() {
     let html = "<html><body><h1>502 Bad\n Gateway</h1></body></html>";
     let nulls = r#"{"code": null, "message": null, "errorId": null, "timestamp": null}"#;
     let marked = format!("\u{feff}{ENVELOPE}");
@@ -121,14 +122,14 @@ async fn the_status_decides_whatever_the_body_is() {
     let bodies: Vec<_> = envelopes.into_iter().chain(others).collect();
     for status in STATUSES {
         for &(body, code, message, id, excerpt) in &bodies {
-            let error = error(status, body).await;
+            let error = error_for_status(status, body).await;
             let what = format!("{status} {body}");
             let expected = match status {
                 429 => BUSY,
                 400..500 => REFUSED,
                 _ => AMBIGUOUS,
             };
-            assert_eq!(answers(&error), expected, "{what}");
+            assert_eq!(classify(&error), expected, "{what}");
             assert_eq!(matches!(error, Error::Refused(_)), status < 500, "{what}");
             assert_eq!(error.status().unwrap(), status, "{what}");
             assert_eq!(error.code(), code.map(ErrorCode::from), "{what}");
@@ -148,26 +149,26 @@ async fn the_status_decides_whatever_the_body_is() {
 
 #[tokio::test]
 async fn other_statuses_are_ambiguous_unless_they_prove_that_nothing_was_processed() {
-    // Gateways answer 408 and 499 when they give up on a server behind them, which may have the
+    // Gateways answer 408 and 499 when an upstream server does not respond, although it may have the
     // batch. Some statuses are unknown to HTTP.
     for status in [408, 499, 599, 600, 999] {
-        assert_eq!(answers(&error(status, "").await), AMBIGUOUS, "{status}");
+        assert_eq!(classify(&error_for_status(status, "").await), AMBIGUOUS, "{status}");
     }
     for status in [402, 405, 407, 409, 418, 451, 498] {
-        assert_eq!(answers(&error(status, "").await), REFUSED, "{status}");
+        assert_eq!(classify(&error_for_status(status, "").await), REFUSED, "{status}");
     }
 }
 
 #[tokio::test]
 async fn a_redirect_is_an_error_and_is_not_followed() {
-    let elsewhere = RawServer::answering(answer("200 OK", "", ACCEPTED)).await;
+    let elsewhere = RawServer::answering(http_response("200 OK", "", ACCEPTED)).await;
     for status in [300, 301, 302, 303, 304, 307, 308] {
         let headers = format!("location: {}/api\r\n", elsewhere.base_url());
-        let error = fails(answer(&format!("{status} X"), &headers, "")).await;
+        let error = error_for_response(http_response(&format!("{status} X"), &headers, "")).await;
         assert_eq!(error.status().unwrap(), status);
         // "See other" says that the request was carried out.
         let expected = if status == 303 { AMBIGUOUS } else { REFUSED };
-        assert_eq!(answers(&error), expected, "{status}");
+        assert_eq!(classify(&error), expected, "{status}");
         // Advice to fix and resend is for a refusal only.
         let has_advice = error.to_string().contains("redirects are not followed");
         assert_eq!(has_advice, status != 303, "{error}");
@@ -204,10 +205,10 @@ async fn a_refusal_that_lists_accepted_messages_is_ambiguous() {
     ];
     for body in bodies {
         for status in [400, 403, 404, 413, 422, 429, 302] {
-            let error = error(status, &body).await;
+            let error = error_for_status(status, &body).await;
             assert!(matches!(error, Error::Ambiguous(_)), "{status} {}", &body[..60]);
             // Neither safe nor of use: the platform has the batch.
-            assert_eq!(answers(&error), (OutcomeKind::Unknown, false, false), "{status}");
+            assert_eq!(classify(&error), (OutcomeKind::Unknown, false, false), "{status}");
             let text = error.to_string();
             assert!(!text.contains("; slow down") && !text.contains("smaller"), "{text}");
         }
@@ -220,8 +221,8 @@ async fn a_refusal_that_lists_accepted_messages_is_ambiguous() {
         r#"{"errors": {"messages": ["The messages field is required."], "acceptedCount": 1}}"#
             .to_owned(),
     ] {
-        assert_eq!(answers(&error(400, &body).await), REFUSED, "{body}");
-        assert_eq!(answers(&error(429, &body).await), BUSY, "{body}");
+        assert_eq!(classify(&error_for_status(400, &body).await), REFUSED, "{body}");
+        assert_eq!(classify(&error_for_status(429, &body).await), BUSY, "{body}");
     }
 }
 
@@ -229,15 +230,16 @@ async fn a_refusal_that_lists_accepted_messages_is_ambiguous() {
 async fn a_refusal_that_lists_accepted_messages_is_not_retried() {
     let policy = RetryPolicy::default().base_delay(Duration::ZERO);
     for (body, connections) in [(ACCEPTED, 1), ("{}", 5)] {
-        let server = RawServer::answering(answer("429 X", "", body)).await;
-        let client = client_of(server.base_url()).retry(policy.clone()).build().unwrap();
+        let server = RawServer::answering(http_response("429 X", "", body)).await;
+        let client =
+            client_without_retries(server.base_url()).retry(policy.clone()).build().unwrap();
         client.send(&batch(&["a"])).await.unwrap_err();
         assert_eq!(server.connections(), connections, "{body}");
     }
 }
 
 #[tokio::test]
-async fn a_cut_429_is_ambiguous_and_the_status_decides_any_other() {
+async fn a_truncated_429_is_ambiguous_and_the_status_decides_any_other() {
     for body in ["", ENVELOPE, r#"{"acceptedCount": 1, "#, "<html>"] {
         for (status, expected) in [
             (429, AMBIGUOUS),
@@ -248,36 +250,36 @@ async fn a_cut_429_is_ambiguous_and_the_status_decides_any_other() {
             (408, AMBIGUOUS),
             (503, AMBIGUOUS),
         ] {
-            let error = fails(cut(status, body)).await;
-            assert_eq!(answers(&error), expected, "{status} {body}");
+            let error = error_for_response(truncated(status, body)).await;
+            assert_eq!(classify(&error), expected, "{status} {body}");
             assert_eq!(error.status().unwrap(), status);
         }
     }
-    // The error keeps the part that came.
-    let error = fails(cut(429, ENVELOPE)).await;
+    // The error keeps the part that arrived.
+    let error = error_for_response(truncated(429, ENVELOPE)).await;
     assert_eq!(error.code(), Some(ErrorCode::IllegalSubAccountId));
     assert_eq!(api(&error).message(), Some("Provided subAccountId"));
-    // A body of more than 16 MiB is cut too.
+    // A body of more than 16 MiB is truncated, too.
     let error = error_of_size(429, 16 * 1024 * 1024 + 1).await;
-    assert_eq!(answers(&error), AMBIGUOUS);
+    assert_eq!(classify(&error), AMBIGUOUS);
     let error = error_of_size(429, 16 * 1024 * 1024).await;
-    assert_eq!(answers(&error), BUSY);
+    assert_eq!(classify(&error), BUSY);
 }
 
 async fn error_of_size(status: u16, size: usize) -> Error {
-    error(status, vec![b'x'; size]).await
+    error_for_status(status, vec![b'x'; size]).await
 }
 
 #[tokio::test]
-async fn a_success_that_cannot_be_read_is_accepted_with_an_unknown_outcome() {
-    use UnreadableReason::{Cut, Empty, NotAResponse, NotJson};
+async fn unparseable_2xx_is_accepted_unreadable_and_unknown() {
+    use UnreadableReason::{Empty, NotAResponse, NotJson, Truncated};
     let (line, column) = (1, 1);
     for (status, body, reason) in [
         (200, "", Empty),
         (202, "", Empty),
         (200, "<html>OK</html>", NotJson { line, column }),
         (202, "OK", NotJson { line, column }),
-        (200, r#"{"acceptedCount": 1, "mess"#, Cut),
+        (200, r#"{"acceptedCount": 1, "mess"#, Truncated),
         (200, "[1,null,null,null,0]", NotAResponse),
         (202, "[1,null,null,null,0]", NotAResponse),
         (200, r#""x""#, NotAResponse),
@@ -287,25 +289,25 @@ async fn a_success_that_cannot_be_read_is_accepted_with_an_unknown_outcome() {
         (200, "{}", NotAResponse),
         (200, r#"{"code": 1001, "message": "no", "errorId": "e-9"}"#, NotAResponse),
     ] {
-        let error = error(status, body).await;
+        let error = error_for_status(status, body).await;
         assert_eq!(unreadable(&error).status(), status, "{body}");
         assert_eq!(unreadable(&error).body(), body.as_bytes());
         assert_eq!(unreadable(&error).reason(), reason, "{body}");
-        assert_eq!(answers(&error), UNREADABLE);
+        assert_eq!(classify(&error), UNREADABLE);
         assert_eq!(error.status().unwrap(), status);
-        assert!(error.to_string().contains("; do not resend it, read the "), "{error}");
+        assert!(error.to_string().contains("; do not resend the batch; "), "{error}");
     }
-    let error = fails("HTTP/1.1 204 No Content\r\n\r\n").await;
+    let error = error_for_response("HTTP/1.1 204 No Content\r\n\r\n").await;
     assert_eq!(unreadable(&error).reason(), Empty);
-    let error = fails(cut(200, r#"{"acceptedCount": 1, "#)).await;
-    assert_eq!(unreadable(&error).reason(), Cut);
+    let error = error_for_response(truncated(200, r#"{"acceptedCount": 1, "#)).await;
+    assert_eq!(unreadable(&error).reason(), Truncated);
     assert_eq!(
         error.to_string(),
-        "the platform took the batch (HTTP 200 OK), but its response cannot be read: it was cut; \
-         do not resend it, read the 21 bytes that were kept"
+        "the platform accepted the batch (HTTP 200 OK), but the response cannot be parsed: it is \
+         truncated; do not resend the batch; 21 bytes of the body are kept"
     );
-    // The part that came is a whole response.
-    let response = send(cut(200, ACCEPTED)).await.unwrap();
+    // The part that arrived is a complete response.
+    let response = send(truncated(200, ACCEPTED)).await.unwrap();
     assert_eq!(response.accepted_count, Some(1));
 }
 
@@ -316,7 +318,7 @@ async fn a_success_with_odd_details_is_no_error() {
         let body = format!(
             "\u{feff}{{\"acceptedCount\": 1, \"rejectedCount\": \"0\", \"messages\": [5, {good}]}}"
         );
-        let response = send(answer(&format!("{status} X"), "", body)).await.unwrap();
+        let response = send(http_response(&format!("{status} X"), "", body)).await.unwrap();
         let batch = batch(&["a"]);
         let report = response.report(&batch);
         assert_eq!(report.outcomes()[0].kind, Accepted, "{status}");
@@ -337,9 +339,9 @@ async fn an_error_becomes_the_outcome_of_every_message() {
         (401, r#"{"code": 1200}"#, NotSent, Some(1200), "The API key is missing or wrong."),
         (429, "", NotSent, None, "HTTP 429 Too Many Requests"),
         (502, "<p>Call +65 9123 4567</p>", Unknown, None, "<p>Call +** **** **67</p>"),
-        (200, "{", Unknown, None, "the response cannot be read: it was cut"),
+        (200, "{", Unknown, None, "the response cannot be parsed: it is truncated"),
     ] {
-        let error = error(status, body).await;
+        let error = error_for_status(status, body).await;
         assert_eq!(outcome(&error), (kind, Some(status), code, reason.to_owned()));
     }
 }
@@ -347,7 +349,7 @@ async fn an_error_becomes_the_outcome_of_every_message() {
 #[tokio::test]
 async fn retry_after_is_a_number_of_seconds_or_a_date() {
     let wait = async |headers: String| {
-        let error = fails(answer("429 X", &headers, "")).await;
+        let error = error_for_response(http_response("429 X", &headers, "")).await;
         assert_eq!(error.retry_after(), api(&error).retry_after());
         error.retry_after()
     };
@@ -363,7 +365,7 @@ async fn retry_after_is_a_number_of_seconds_or_a_date() {
         let found = wait(format!("retry-after: {value}\r\n")).await;
         assert_eq!(found, seconds.map(Duration::from_secs), "{value}");
     }
-    let error = fails(answer("503 X", "retry-after: 7\r\n", "")).await;
+    let error = error_for_response(http_response("503 X", "retry-after: 7\r\n", "")).await;
     assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
     let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
     let found = wait(format!("retry-after: {date}\r\n")).await.unwrap();
@@ -415,7 +417,7 @@ async fn an_error_says_what_happened_and_what_to_do() {
              code>",
         ),
     ] {
-        let error = fails(answer(status, headers, body)).await;
+        let error = error_for_response(http_response(status, headers, body)).await;
         assert_eq!(error.to_string(), text);
     }
     for (status, body, advice) in [
@@ -430,7 +432,7 @@ async fn an_error_says_what_happened_and_what_to_do() {
         (429, ENVELOPE, "slow down, then retry"),
         (422, ENVELOPE, "check the sub-account id, the API key and the region"),
     ] {
-        let text = error(status, body).await.to_string();
+        let text = error_for_status(status, body).await.to_string();
         assert!(text.ends_with(&format!("; {advice}")), "{text}");
     }
 }
@@ -439,11 +441,12 @@ async fn an_error_says_what_happened_and_what_to_do() {
 async fn a_code_for_too_many_messages_advises_smaller_batches() {
     for code in [1100, 3013] {
         for status in [400, 413, 422, 429] {
-            let text = error(status, json!({ "code": code }).to_string()).await.to_string();
+            let text =
+                error_for_status(status, json!({ "code": code }).to_string()).await.to_string();
             assert!(text.ends_with("; send smaller batches"), "{text}");
         }
     }
-    let text = error(400, r#"{"code": 3012}"#).await.to_string();
+    let text = error_for_status(400, r#"{"code": 3012}"#).await.to_string();
     assert!(!text.contains("smaller"), "{text}");
 }
 
@@ -451,23 +454,23 @@ async fn a_code_for_too_many_messages_advises_smaller_batches() {
 async fn the_texts_of_a_large_body_are_kept_in_part() {
     let mut body = format!("{{\"filler\": \"{}", "x".repeat(2 * 1024 * 1024)).into_bytes();
     body.extend_from_slice(b"\"}");
-    let long = error(502, &body).await;
+    let long = error_for_status(502, &body).await;
     assert_eq!(api(&long).excerpt().unwrap().chars().count(), 303);
     assert!(long.to_string().len() < 1000);
     assert!(printed(&long).len() < 4000);
     let words = "m".repeat(2000);
     let body = json!({"code": 1000, "message": words, "errorId": words, "timestamp": words});
-    let long = error(400, body.to_string()).await;
+    let long = error_for_status(400, body.to_string()).await;
     let kept = format!("{}...", &words[..300]);
     assert_eq!(api(&long).message(), Some(kept.as_str()));
     assert_eq!(api(&long).error_id().unwrap(), &kept.as_str());
     assert_eq!(api(&long).timestamp().unwrap(), &kept.as_str());
-    // A number is masked before the cut leaves too few of its digits.
+    // Numbers are masked before truncation, which may leave too few digits to recognise one.
     let body = json!({"message": format!("{}{NUMBER}", "m".repeat(296))});
-    let long = error(400, body.to_string()).await;
+    let long = error_for_status(400, body.to_string()).await;
     assert!(api(&long).message().unwrap().ends_with("mm+***..."), "{long}");
     // An unreadable success is kept up to 2 MiB.
-    let error = error(200, "x".repeat(3 * 1024 * 1024)).await;
+    let error = error_for_status(200, "x".repeat(3 * 1024 * 1024)).await;
     assert_eq!(unreadable(&error).body().len(), 2 * 1024 * 1024);
 }
 
@@ -480,7 +483,8 @@ async fn a_timestamp_is_kept_as_text_and_a_number_in_its_place_masked() {
         ("2017-04-19T02:31:19+6591234567", "****-**-19T**:**:**+********67"),
         ("at +6591234567", "at +********67"),
     ] {
-        let error = error(400, json!({"code": 1000, "timestamp": text}).to_string()).await;
+        let error =
+            error_for_status(400, json!({"code": 1000, "timestamp": text}).to_string()).await;
         assert_eq!(api(&error).timestamp(), Some(&Timestamp::from(kept)));
     }
 }
@@ -507,7 +511,7 @@ async fn a_phone_number_is_masked_however_it_is_separated() {
             (400, json!({"code": 1002, "errorId": format!("Is {number} right?")}).to_string()),
             (502, format!("Is {number} right?")),
         ] {
-            let error = error(status, body).await;
+            let error = error_for_status(status, body).await;
             let text = error.to_string();
             assert!(text.contains(&format!("Is {masked} right?")), "{text}");
             let printed = printed(&error);
@@ -517,13 +521,13 @@ async fn a_phone_number_is_masked_however_it_is_separated() {
         }
     }
     // The narrow space is white space, which becomes one space.
-    let error = error(502, "Is 65\u{202f}9123\u{202f}4567 right?").await;
+    let error = error_for_status(502, "Is 65\u{202f}9123\u{202f}4567 right?").await;
     assert_eq!(api(&error).excerpt(), Some("Is ** **** **67 right?"));
 }
 
 #[tokio::test]
 async fn a_phone_number_in_a_json_number_is_masked() {
-    let error = error(400, r#"{"code": 66812345678, "message": 66812345678}"#).await;
+    let error = error_for_status(400, r#"{"code": 66812345678, "message": 66812345678}"#).await;
     assert_eq!(error.code(), Some(ErrorCode::Other(66_812_345_678)));
     assert_eq!(
         error.to_string(),
@@ -534,7 +538,7 @@ async fn a_phone_number_in_a_json_number_is_masked() {
     for body in
         [r#"{"code": -66812345678}"#, r#"{"x": 66812345678}"#, "66812345678", "[668123.45678]"]
     {
-        let error = self::error(400, body).await;
+        let error = error_for_status(400, body).await;
         let printed = printed(&error);
         assert!(!printed.contains("66812") && printed.contains("78"), "{printed}");
     }
@@ -548,16 +552,16 @@ async fn the_callers_ids_appear_unmasked_in_errors() {
     let text = format!("{of_message} of {of_batch}: {NUMBER} is bad, and 20261124-0001235 too");
     let shown = format!("{of_message} of {of_batch}: +********67 is bad, and ********-*****35 too");
     for (status, body) in [(400, json!({ "message": text }).to_string()), (502, text.clone())] {
-        let client = |url| client_of(url).build().unwrap();
-        let answer = answer(&format!("{status} X"), "", body);
+        let client = |url| client_without_retries(url).build().unwrap();
+        let answer = http_response(&format!("{status} X"), "", body);
         let error = send_to(client, &batch, answer).await.unwrap_err();
         for text in [error.to_string(), format!("{error:?}"), Outcome::from(&error).to_string()] {
             assert!(text.contains(&shown), "{text}");
         }
     }
     // Only as a whole word.
-    let client = |url| client_of(url).build().unwrap();
-    let part = answer("502 X", "", format!("9{of_message}"));
+    let client = |url| client_without_retries(url).build().unwrap();
+    let part = http_response("502 X", "", format!("9{of_message}"));
     let error = send_to(client, &batch, part).await.unwrap_err();
     assert_eq!(api(&error).excerpt(), Some("*********-*****34"));
 }
@@ -566,26 +570,26 @@ async fn the_callers_ids_appear_unmasked_in_errors() {
 async fn an_echoed_key_is_redacted_in_errors() {
     let message = format!("Key {KEY} of {NUMBER} is bad");
     let envelope = json!({"code": 1200, "message": message, "errorId": NUMBER});
-    let echoed = error(401, envelope.to_string()).await;
+    let echoed = error_for_status(401, envelope.to_string()).await;
     assert_eq!(api(&echoed).message(), Some("Key [redacted] of +********67 is bad"));
-    let echoed = error(502, format!("<p>{message}</p>")).await;
+    let echoed = error_for_status(502, format!("<p>{message}</p>")).await;
     let shown = "<p>Key [redacted] of +********67 is bad</p>";
     assert_eq!(api(&echoed).excerpt(), Some(shown));
     // The kept body is as it came, except for the key.
-    let echoed = error(200, &message).await;
+    let echoed = error_for_status(200, &message).await;
     let kept = String::from_utf8(unreadable(&echoed).body().to_vec()).unwrap();
     assert_eq!(kept, format!("Key [redacted] of {NUMBER} is bad"));
     // Not even a part is kept where the kept body ends.
     for before in 2 * 1024 * 1024 - KEY.len()..=2 * 1024 * 1024 {
-        let echoed = error(200, format!("{}{KEY}{KEY}", "x".repeat(before))).await;
+        let echoed = error_for_status(200, format!("{}{KEY}{KEY}", "x".repeat(before))).await;
         let kept = String::from_utf8_lossy(unreadable(&echoed).body()).into_owned();
         assert!(!kept.contains(&KEY[..4]), "{before}");
     }
-    // Nor where the body is cut.
-    let echoed = fails(cut(401, &format!("Key {}", &KEY[..20]))).await;
+    // Nor at the end of a truncated body.
+    let echoed = error_for_response(truncated(401, &format!("Key {}", &KEY[..20]))).await;
     assert_eq!(api(&echoed).excerpt(), Some("Key [redacted]"));
     let body = format!("{}{KEY}", " ".repeat(64 * 1024 - 20));
-    assert_eq!(api(&error(502, body).await).excerpt(), Some("[redacted]"));
+    assert_eq!(api(&error_for_status(502, body).await).excerpt(), Some("[redacted]"));
 }
 
 async fn send_with_key(key: &str, answer: Vec<u8>) -> Result<BatchResponse, Error> {
@@ -606,7 +610,7 @@ async fn a_key_is_redacted_however_it_is_escaped() {
         r#"{"error": ["Key abc\u002Bdef\/ghi\u0026jkl is bad"]}"#,
         r#"{"code": 1200, "message": "\u001b[31mKey abc+def/ghi&jkl\nis bad", "errorId": "abc+def/ghi&jkl"}"#,
     ] {
-        let error = send_with_key(key, answer("401 X", "", body)).await.unwrap_err();
+        let error = send_with_key(key, http_response("401 X", "", body)).await.unwrap_err();
         let text = printed(&error);
         assert!(text.contains("Key [redacted]"), "{text}");
         assert!(!text.contains("def") && !text.contains('\u{1b}'), "{text}");
@@ -618,7 +622,7 @@ async fn a_key_that_json_escapes_is_redacted_in_both_forms() {
     let key = r#"te"st\key"#;
     let escaped = serde_json::to_string(key).unwrap();
     for body in [format!("<p>{key}</p>"), format!(r#"{{"error": {escaped}}}"#)] {
-        let error = send_with_key(key, answer("502 X", "", body)).await.unwrap_err();
+        let error = send_with_key(key, http_response("502 X", "", body)).await.unwrap_err();
         let excerpt = api(&error).excerpt().unwrap();
         assert!(excerpt.contains("[redacted]"), "{excerpt}");
         assert!(!excerpt.contains("st") && !excerpt.contains("key"), "{excerpt}");
@@ -648,7 +652,7 @@ async fn a_key_that_a_readable_success_echoes_is_redacted() {
         .replace("KEY", echoed);
         // Typed, and leniently.
         for _ in 0..2 {
-            let response = send_with_key(key, answer("200 OK", "", &body)).await.unwrap();
+            let response = send_with_key(key, http_response("200 OK", "", &body)).await.unwrap();
             let json = serde_json::to_value(&response).unwrap();
             assert_eq!(json["messages"][0]["umid"], "[redacted]");
             assert_eq!(json["messages"][1]["clientMessageId"], "[redacted]");
@@ -663,6 +667,6 @@ async fn a_key_that_a_readable_success_echoes_is_redacted() {
     // A key is no part of a longer word of the response, but any match is removed.
     let whole: Value =
         json!({"acceptedCount": 1, "rejectedCount": 0, "batchId": format!("x{KEY}y")});
-    let response = send(answer("200 OK", "", whole.to_string())).await.unwrap();
+    let response = send(http_response("200 OK", "", whole.to_string())).await.unwrap();
     assert_eq!(response.batch_id.as_deref(), Some("x[redacted]y"));
 }

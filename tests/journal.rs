@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use common::journal::{Act, MemoryJournal};
 use common::ledger::{Ledger, Reported};
 use common::runs::{bulk, hello, hellos, quick, settled};
-use common::{RawServer, answer, client_of, msisdn, read_request, soon};
+use common::{RawServer, client_without_retries, http_response, msisdn, read_request, within_10s};
 
 use Act::{Fail, Record, RecordAndFail, RecordLate, RecordTooLate, Stall};
 use OutcomeKind::{Accepted, NotSent, Unknown};
@@ -95,7 +95,8 @@ impl Rig {
                     Step::AcceptAndStall => return std::future::pending().await,
                 };
                 // The client may be gone.
-                let _ = stream.write_all(&answer(status, "connection: close\r\n", body)).await;
+                let _ =
+                    stream.write_all(&http_response(status, "connection: close\r\n", body)).await;
             }
         })
         .await;
@@ -103,7 +104,10 @@ impl Rig {
     }
 
     fn client(&self) -> Client {
-        client_of(self.server.base_url()).timeout(Duration::from_millis(500)).build().unwrap()
+        client_without_retries(self.server.base_url())
+            .timeout(Duration::from_millis(500))
+            .build()
+            .unwrap()
     }
 
     /// Chunks of ten, one in flight.
@@ -221,7 +225,7 @@ async fn nothing_is_sent_while_sending_stalls_and_cancelling_does_not_cut_it() {
     let rig = Rig::start(journal, |_, _| Step::Accept).await;
     let mut run = rig.run(1000);
     let progress = run.progress();
-    assert_eq!(soon(run.next()).await.unwrap().messages.len(), 10);
+    assert_eq!(within_10s(run.next()).await.unwrap().messages.len(), 10);
     let mut next = Box::pin(run.next());
     let waits = poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx).is_pending())).await;
     assert!(waits);
@@ -265,9 +269,9 @@ async fn a_new_run_skips_and_keeps_the_ids() {
         })
     };
     let mut run = rig.bulk().send(rows()).unwrap();
-    soon(run.next()).await.unwrap();
+    within_10s(run.next()).await.unwrap();
     run.cancel();
-    let first = soon(run.finish()).await.counts;
+    let first = within_10s(run.finish()).await.counts;
     assert!(first.taken < 39, "{first:?}");
     let journal = rig.journal.clone();
     let mut positions = Vec::new();
@@ -424,7 +428,7 @@ async fn a_send_dropped_at_any_await_leaves_in_flight_whatever_has_no_outcome() 
             Rig::start(journal, move |number, _| steps[usize::try_from(number).unwrap().min(3)])
                 .await;
         let sender = rig.bulk().sender().unwrap();
-        let has_finished = soon(dropped_after(&sender, polls)).await;
+        let has_finished = within_10s(dropped_after(&sender, polls)).await;
         // What was written to the socket may still arrive.
         for _ in 0..20 {
             tokio::task::yield_now().await;
@@ -479,7 +483,7 @@ async fn a_sender_keeps_to_its_limits_and_its_token() {
         message.client_message_id = Some(format!("run-{index}").into());
     }
     messages.push(Message::new(msisdn(), lon_batch::Content::default()));
-    let sent = soon(sender.send(messages.clone())).await;
+    let sent = within_10s(sender.send(messages.clone())).await;
     // Three requests of at most ten, and one message that is invalid.
     assert_eq!((sent.requests, rig.server.connections()), (3, 3));
     assert!(sent.stop.is_none() && sent.error.is_none());
@@ -487,9 +491,9 @@ async fn a_sender_keeps_to_its_limits_and_its_token() {
     assert_eq!(positions, (0..26).collect::<Vec<_>>());
     assert_eq!(sent.messages[25].outcome.kind, NotSent);
     assert!(sent.messages[..25].iter().all(|it| it.outcome.kind == Accepted));
-    assert!(soon(sender.send(Vec::new())).await.messages.is_empty());
+    assert!(within_10s(sender.send(Vec::new())).await.messages.is_empty());
     token.cancel();
-    let sent = soon(sender.clone().send(messages)).await;
+    let sent = within_10s(sender.clone().send(messages)).await;
     assert!(matches!(sent.stop, Some(Stop::Cancelled)));
     assert!(sent.messages.iter().all(|it| it.outcome.kind == NotSent));
     assert_eq!(rig.journal.calls(), (3, 3));

@@ -48,7 +48,7 @@ mod msisdn_strict {
     }
 
     #[test]
-    fn anything_else_is_refused_by_every_parser() {
+    fn malformed_e164_is_refused_by_every_parser() {
         for (text, error) in [
             ("", Empty),
             ("6591234567", NoPlus),
@@ -283,7 +283,7 @@ mod national {
     }
 
     #[test]
-    fn anything_else_is_refused_by_every_parser() {
+    fn malformed_national_number_is_refused_by_every_parser() {
         for (text, error) in [
             ("", Empty),
             ("123", Length { digits: 3 }),
@@ -378,7 +378,7 @@ mod country {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn country_other_than_two_ascii_letters_is_refused() {
         for text in ["", "S", "SGP", "S1", "日本", "é", "s ", " sg", "ＳＧ"] {
             let error = CountryCode::parse(text).unwrap_err();
             assert_eq!(error.to_string(), "a country is two ASCII letters, such as SG", "{text:?}");
@@ -590,7 +590,7 @@ fn no_error_of_reading_a_text_repeats_a_value() {
         for error in
             [refusal::<Msisdn>(json), refusal::<NationalNumber>(json), refusal::<CountryCode>(json)]
         {
-            assert_eq!(error, "wrong type, expected a text", "{json}");
+            assert_eq!(error, "wrong type, expected a string", "{json}");
         }
     }
     // Formats other than JSON have larger integers.
@@ -599,7 +599,7 @@ fn no_error_of_reading_a_text_repeats_a_value() {
     let unsigned: U128Deserializer<serde::de::value::Error> =
         6_591_234_567_u128.into_deserializer();
     for error in [Msisdn::deserialize(signed), Msisdn::deserialize(unsigned)] {
-        assert_eq!(error.unwrap_err().to_string(), "wrong type, expected a text");
+        assert_eq!(error.unwrap_err().to_string(), "wrong type, expected a string");
     }
     refusal::<Msisdn>(r#""6591234567""#);
     refusal::<NationalNumber>(r#""+6591234567""#);
@@ -608,7 +608,7 @@ fn no_error_of_reading_a_text_repeats_a_value() {
 
 #[test]
 fn no_error_of_reading_a_recipient_repeats_a_value_or_a_name() {
-    const OBJECT: &str = "expected an object with the text `msisdn` and optionally `country`";
+    const OBJECT: &str = "expected an object with the string `msisdn` and optionally `country`";
     for (json, expected) in [
         (r"6591234567", OBJECT),
         (r"-6591234567", OBJECT),

@@ -12,7 +12,7 @@ use lon_batch::types::{
 };
 use serde_json::{Value, json};
 
-use crate::common::receipt::{UMID, against_the_contract, against_the_types, contract, whole};
+use crate::common::receipt::{UMID, contract, full_receipt, schema_violations, type_violations};
 use crate::common::{NUMBER, assert_no_secrets, printed};
 
 /// Ids of the caller.
@@ -26,7 +26,7 @@ const ID: &str = r#"(clientMessageId "aaa-1")"#;
 
 /// A receipt of version 8, which does not say its version.
 fn version_8() -> Value {
-    let mut event = whole();
+    let mut event = full_receipt();
     event.as_object_mut().unwrap().remove("version");
     event["payload"]["user"]["channelUserId"] = "6500000000".into();
     event
@@ -34,7 +34,7 @@ fn version_8() -> Value {
 
 /// The same in a version that there is not yet, with new members everywhere.
 fn version_10() -> Value {
-    let mut event = whole();
+    let mut event = full_receipt();
     event["version"] = 10.into();
     event["tenant"] = json!({"id": [1, null, {}]});
     event["payload"]["price"] = json!({"total": 0.014, "currency": "EUR"});
@@ -45,7 +45,7 @@ fn version_10() -> Value {
 
 /// The event with one place changed.
 fn with(pointer: &str, value: Value) -> Value {
-    let mut event = whole();
+    let mut event = full_receipt();
     put(&mut event, pointer, Some(value));
     event
 }
@@ -159,7 +159,7 @@ fn every_state_and_detail_of_lon_in_every_version() {
     ];
     let versions = [
         (version_8(), None, "6500000000"),
-        (whole(), Some(9), "U1"),
+        (full_receipt(), Some(9), "U1"),
         (version_10(), Some(10), "U1"),
     ];
     for (state, detail, is_state, is_detail, stage) in cases {
@@ -196,7 +196,7 @@ fn every_state_and_detail_of_lon_in_every_version() {
 
 #[test]
 fn states_details_and_codes_that_nobody_knows_are_kept() {
-    let mut sent = whole();
+    let mut sent = full_receipt();
     sent["payload"]["status"] = json!({
         "state": "teleported", "detail": "by_beam", "errorCode": 77, "errorMessage": null,
     });
@@ -217,12 +217,12 @@ fn no_optional_member_has_to_be_there_or_to_be_what_it_should() {
     assert!(members.len() >= 20);
     let mut optional = 0;
     for (place, kind, _) in &members {
-        assert!(whole().pointer(place).is_some(), "{place} is new: put it into the example");
+        assert!(full_receipt().pointer(place).is_some(), "{place} is new: put it into the example");
         if NEEDED.contains(&place.as_str()) {
             continue;
         }
         optional += 1;
-        let mut without = whole();
+        let mut without = full_receipt();
         put(&mut without, place, None);
         let odd = match kind.as_str() {
             "string" => vec![json!([]), json!({}), json!(["text"]), json!({"a": "text"})],
@@ -291,12 +291,12 @@ fn what_can_be_taken_for_a_text_or_a_number_is() {
         }
         // One with a `+` is a phone number.
         let written = serde_json::to_value(read(&with(place, "+42".into()))).unwrap();
-        let mut without = whole();
+        let mut without = full_receipt();
         put(&mut without, place, None);
         assert_eq!(written, without);
     }
     let empty = json!({"clientMessageId": "", "clientBatchId": ""});
-    let mut sent = whole();
+    let mut sent = full_receipt();
     for (name, text) in empty.as_object().unwrap() {
         sent["payload"][name] = text.clone();
     }
@@ -306,7 +306,7 @@ fn what_can_be_taken_for_a_text_or_a_number_is() {
 
 #[test]
 fn an_event_type_that_is_no_text_says_nothing() {
-    let mut without = whole();
+    let mut without = full_receipt();
     put(&mut without, "/eventType", None);
     for odd in [json!(5), json!(true), json!(null), json!([]), json!({})] {
         let receipt = read(&with("/eventType", odd.clone()));
@@ -366,7 +366,7 @@ fn channel_namespace_and_event_type_in_any_case() {
         ("linenotification", "chatapps", "Outbound_Message_Status_Changed"),
         ("lineNOTIFICATION", "chatApps", "outbound_Message_status_Changed"),
     ] {
-        let mut sent = whole();
+        let mut sent = full_receipt();
         sent["payload"]["channel"] = channel.into();
         sent["namespace"] = namespace.into();
         sent["eventType"] = event_type.into();
@@ -451,7 +451,7 @@ fn receipts_of_other_channels_are_told_from_those_of_lon() {
 #[test]
 fn a_lon_receipt_in_a_line_of_a_log() {
     assert_eq!(
-        event(&whole()).to_string(),
+        event(&full_receipt()).to_string(),
         format!("delivery receipt: {UMID} {ID} is Undelivered, receipt code 1")
     );
     let mut fine = with("/payload/status", json!({"state": "sent", "errorCode": 0}));
@@ -585,7 +585,7 @@ fn the_old_flat_format_is_named() {
 
 #[test]
 fn a_byte_of_another_encoding_does_not_lose_the_rest() {
-    let whole = serde_json::to_string(&whole()).unwrap();
+    let whole = serde_json::to_string(&full_receipt()).unwrap();
     let mut odd = whole.clone().into_bytes();
     odd[whole.find("aaa-1").unwrap()] = 0xff;
     let read = Event::from_json(&odd).unwrap();
@@ -600,7 +600,7 @@ fn a_byte_of_another_encoding_does_not_lose_the_rest() {
 #[test]
 fn a_mark_of_the_encoding_is_passed_over() {
     let inbound = json!({"eventType": "inbound_message_received"}).to_string();
-    for body in [whole().to_string(), inbound.clone()] {
+    for body in [full_receipt().to_string(), inbound.clone()] {
         let marked = Event::from_json(format!("\u{feff}{body}").as_bytes()).unwrap();
         let plain = Event::from_json(body.as_bytes()).unwrap();
         assert_eq!(marked.receipt(), plain.receipt());
@@ -656,7 +656,7 @@ fn names_that_mean_something_to_the_reader_of_json_are_names() {
 
 #[test]
 fn what_is_no_json() {
-    let whole = serde_json::to_string_pretty(&whole()).unwrap();
+    let whole = serde_json::to_string_pretty(&full_receipt()).unwrap();
     let cut = &whole[..whole.len() / 2];
     let twice = format!("{whole}{whole}");
     let unclosed = "[".repeat(100_000);
@@ -693,22 +693,22 @@ fn a_list_is_never_taken_for_an_object() {
         members.sort_by_key(|(name, _)| *name);
         members.into_iter().map(|(_, value)| value).cloned().collect::<Value>()
     };
-    let listed_at = |place: &str| with(place, listed(whole().pointer(place).unwrap()));
+    let listed_at = |place: &str| with(place, listed(full_receipt().pointer(place).unwrap()));
     for place in ["/payload", "/payload/status"] {
         let error = unreadable(listed_at(place).to_string());
         assert_eq!(error.field(), Some(&*place[1..].replace('/', ".")));
     }
     assert_eq!(read(&listed_at("/payload/user")).payload.unwrap().user, None);
-    let error = unreadable(listed(&whole()).to_string());
-    assert_eq!(error.problem(), &EventProblem::NotAnObject { found: "a list" });
+    let error = unreadable(listed(&full_receipt()).to_string());
+    assert_eq!(error.problem(), &EventProblem::NotAnObject { found: "an array" });
 }
 
 #[test]
 fn json_that_is_no_object() {
     for (body, what) in [
-        ("[]", "a list"),
-        (r#"[{"eventType": "x"}]"#, "a list"),
-        (r#""+6591234567""#, "a text"),
+        ("[]", "an array"),
+        (r#"[{"eventType": "x"}]"#, "an array"),
+        (r#""+6591234567""#, "a string"),
         ("6591234567", "a number"),
         ("null", "null"),
         (" true ", "a boolean"),
@@ -736,8 +736,8 @@ fn a_receipt_without_what_it_needs_names_it_and_is_kept() {
             vec![
                 (None, gone),
                 (Some(Value::Null), gone),
-                (Some(json!("x")), "a text"),
-                (Some(json!([1])), "a list"),
+                (Some(json!("x")), "a string"),
+                (Some(json!([1])), "an array"),
                 (Some(json!(1)), "a number"),
                 (Some(json!(true)), "a boolean"),
             ],
@@ -748,7 +748,7 @@ fn a_receipt_without_what_it_needs_names_it_and_is_kept() {
                 (None, gone),
                 (Some(Value::Null), gone),
                 (Some(json!("")), gone),
-                (Some(json!([UMID])), "a list"),
+                (Some(json!([UMID])), "an array"),
                 (Some(json!({"id": UMID})), "an object"),
             ],
         ),
@@ -757,8 +757,8 @@ fn a_receipt_without_what_it_needs_names_it_and_is_kept() {
             vec![
                 (None, gone),
                 (Some(Value::Null), gone),
-                (Some(json!("delivered")), "a text"),
-                (Some(json!([{"state": "sent"}])), "a list"),
+                (Some(json!("delivered")), "a string"),
+                (Some(json!([{"state": "sent"}])), "an array"),
             ],
         ),
         (
@@ -767,13 +767,13 @@ fn a_receipt_without_what_it_needs_names_it_and_is_kept() {
                 (None, gone),
                 (Some(Value::Null), gone),
                 (Some(json!("")), gone),
-                (Some(json!(["sent"])), "a list"),
+                (Some(json!(["sent"])), "an array"),
                 (Some(json!({})), "an object"),
             ],
         ),
     ] {
         for (value, found) in odd {
-            let mut sent = whole();
+            let mut sent = full_receipt();
             put(&mut sent, place, value);
             cases.push((sent, place[1..].replace('/', "."), found));
         }
@@ -828,7 +828,7 @@ fn the_body_of_what_cannot_be_read_is_kept_up_to_a_bound() {
 
 #[test]
 fn what_is_too_large() {
-    let mut body = serde_json::to_vec(&whole()).unwrap();
+    let mut body = serde_json::to_vec(&full_receipt()).unwrap();
     body.resize(MAX_EVENT_BYTES, b' ');
     let event = Event::from_json(&body).unwrap();
     assert!(matches!(event, Event::Receipt(_)));
@@ -846,7 +846,7 @@ fn what_is_too_large() {
 fn a_large_event_is_read_in_spite_of_an_odd_detail() {
     let mut sent = with("/description", json!(["odd"]));
     sent["payload"]["new"] = vec!["x".repeat(1000); 200].into();
-    let mut expected = whole();
+    let mut expected = full_receipt();
     put(&mut expected, "/description", None);
     assert_eq!(serde_json::to_value(read(&sent)).unwrap(), expected);
 }
@@ -921,7 +921,7 @@ fn receipt_codes_are_a_list_of_their_own() {
     assert_eq!(known, [0].into_iter().chain(listed).collect::<Vec<_>>());
 
     let coded = |code: Value, message: Value| {
-        let mut sent = whole();
+        let mut sent = full_receipt();
         sent["payload"]["status"]["errorCode"] = code;
         sent["payload"]["status"]["errorMessage"] = message;
         read(&sent)
@@ -1106,7 +1106,7 @@ fn a_line_for_a_log_is_one_line() {
 
 #[test]
 fn a_receipt_is_written_as_it_was_read() {
-    for sent in [version_8(), whole()] {
+    for sent in [version_8(), full_receipt()] {
         let receipt = read(&sent);
         let written = serde_json::to_value(&receipt).unwrap();
         assert_eq!(written, sent);
@@ -1133,7 +1133,7 @@ fn the_examples_of_the_contract_are_receipts_by_the_contract() {
     }
     assert_eq!(examples.len(), 1);
     for example in examples {
-        assert_eq!(against_the_contract(example), Vec::<String>::new());
+        assert_eq!(schema_violations(example), Vec::<String>::new());
         let receipt = read(example);
         assert_eq!(&serde_json::to_value(&receipt).unwrap(), example);
         assert_eq!(receipt.stage(), Stage::Delivered);
@@ -1143,18 +1143,18 @@ fn the_examples_of_the_contract_are_receipts_by_the_contract() {
 
 #[test]
 fn what_is_read_is_a_receipt_by_the_contract_which_refuses_what_is_not() {
-    for sent in [version_8(), whole(), version_10()] {
-        assert_eq!(against_the_contract(&sent), Vec::<String>::new());
+    for sent in [version_8(), full_receipt(), version_10()] {
+        assert_eq!(schema_violations(&sent), Vec::<String>::new());
         let written = serde_json::to_value(read(&sent)).unwrap();
-        assert_eq!(against_the_contract(&written), Vec::<String>::new());
+        assert_eq!(schema_violations(&written), Vec::<String>::new());
     }
     for (place, kind, required) in members() {
-        let mut sent = whole();
+        let mut sent = full_receipt();
         put(&mut sent, &place, None);
-        assert_eq!(against_the_contract(&sent).is_empty(), !required, "{place}");
-        assert_eq!(against_the_types(&sent), Vec::<String>::new(), "{place}");
+        assert_eq!(schema_violations(&sent).is_empty(), !required, "{place}");
+        assert_eq!(type_violations(&sent), Vec::<String>::new(), "{place}");
         let odd = with(&place, json!([kind]));
-        assert!(!against_the_contract(&odd).is_empty(), "{place}");
-        assert!(!against_the_types(&odd).is_empty(), "{place}");
+        assert!(!schema_violations(&odd).is_empty(), "{place}");
+        assert!(!type_violations(&odd).is_empty(), "{place}");
     }
 }

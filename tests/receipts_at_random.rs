@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Map, Value, json};
 
-use crate::common::receipt::{against_the_types, whole};
+use crate::common::receipt::{full_receipt, type_violations};
 
 /// Names of members that a receipt has, and others.
 fn name() -> impl Strategy<Value = String> {
@@ -116,7 +116,7 @@ proptest! {
     fn no_damage_makes_reading_panic(
         from in 0_usize..600, length in 0_usize..40, new in vec(any::<u8>(), 0..8)
     ) {
-        let mut body = serde_json::to_vec(&whole()).unwrap();
+        let mut body = serde_json::to_vec(&full_receipt()).unwrap();
         let from = from.min(body.len());
         let to = (from + length).min(body.len());
         body.splice(from..to, new);
@@ -157,7 +157,7 @@ proptest! {
 
         // What was read has the types of the contract, and reads back equal.
         let written = serde_json::to_value(receipt).unwrap();
-        prop_assert_eq!(against_the_types(&written), Vec::<String>::new());
+        prop_assert_eq!(type_violations(&written), Vec::<String>::new());
         let stored: DeliveryReceipt = serde_json::from_value(written.clone()).unwrap();
         prop_assert_eq!(&stored, receipt);
         let again = self::event(&written);
@@ -182,12 +182,12 @@ proptest! {
             event.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(name);
             event
         };
-        let mut sent = whole();
+        let mut sent = full_receipt();
         sent.pointer_mut(parent).unwrap()[name] = odd;
         let event = event(&sent);
         prop_assert!(matches!(event, Event::Receipt(_)));
         let written = serde_json::to_value(event.receipt().unwrap()).unwrap();
-        prop_assert_eq!(without(written), without(whole()));
+        prop_assert_eq!(without(written), without(full_receipt()));
     }
 
     /// An event that says it is another is kept whole.

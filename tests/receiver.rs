@@ -469,7 +469,7 @@ async fn what_was_not_handled_is_posted_again() {
 
 /// What was logged by this crate, and that there is nothing secret in it.
 fn logged() -> String {
-    let lines = log::take();
+    let lines = log::drain();
     let ours: Vec<_> = lines.lines().filter(|it| it.contains("lon_batch")).collect();
     let ours = ours.join("\n");
     assert_no_secrets(&ours);
@@ -479,7 +479,7 @@ fn logged() -> String {
 
 #[tokio::test]
 async fn why_an_event_was_not_handled_is_told_to_the_log() {
-    log::listen();
+    log::start_capture();
     for (within, before, after) in
         [(LONG, "WARN", "not handled, "), (SHORT, "ERROR", "acknowledged and not handled, ")]
     {
@@ -517,7 +517,7 @@ async fn why_an_event_was_not_handled_is_told_to_the_log() {
 
 #[tokio::test]
 async fn an_event_that_is_handled_late_is_no_failure() {
-    log::listen();
+    log::start_capture();
     let slow = slow(SHORT, 1);
     assert_eq!(call(&slow.receiver, posted()).await.0, StatusCode::OK);
     slow.go.add_permits(1);
@@ -528,7 +528,7 @@ async fn an_event_that_is_handled_late_is_no_failure() {
 
 #[tokio::test]
 async fn what_was_not_read_is_told_to_the_log() {
-    log::listen();
+    log::start_capture();
     let receiver = Receiver::builder(webhook()).answer_within(SHORT).handler(|_| async {});
     let large = Full::from(vec![b' '; MAX_EVENT_BYTES + 1]);
     assert_eq!(call(&receiver, large).await.0, StatusCode::PAYLOAD_TOO_LARGE);
@@ -539,7 +539,7 @@ async fn what_was_not_read_is_told_to_the_log() {
 
 #[test]
 fn what_the_end_of_the_runtime_cuts_off_is_told_to_the_log() {
-    log::listen();
+    log::start_capture();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.unwrap();
     runtime.block_on(async {
@@ -556,7 +556,7 @@ fn what_the_end_of_the_runtime_cuts_off_is_told_to_the_log() {
 
 #[tokio::test]
 async fn receipts_in_the_old_format_are_told_to_the_log() {
-    log::listen();
+    log::start_capture();
     let (receiver, mut events) = keeping();
     let old = r#"{"umid": "a", "status": "SENT"}"#;
     assert_eq!(call(&receiver, Full::from(old)).await.0, StatusCode::OK);
@@ -597,7 +597,7 @@ fn a_server_of_ones_own_is_told_what_to_answer() {
     let NoEvent::Unreadable(error) = error else {
         panic!("{error}");
     };
-    let found = "a list";
+    let found = "an array";
     assert_eq!(*error.problem(), EventProblem::NotAnObject { found });
 }
 

@@ -1,4 +1,4 @@
-//! Phone numbers in foreign text. `Debug` of a `Text` masks by the one rule of the crate.
+//! Phone numbers in external text. `Debug` of a `Text` uses the crate's one masking rule.
 
 use lon_batch::types::{ClientId, Text};
 

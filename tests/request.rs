@@ -1,4 +1,4 @@
-//! Building, checking and parsing batches: what is refused, with which text, and what is kept.
+//! Building, validating and parsing batches: refused values with their error texts, and kept values.
 
 mod common;
 
@@ -103,7 +103,7 @@ fn an_absolute_http_url_is_accepted() {
 }
 
 #[test]
-fn any_other_url_is_refused() {
+fn relative_non_http_or_unencoded_url_is_refused() {
     for url in [
         "",
         "example.com",
@@ -140,14 +140,14 @@ fn any_other_url_is_refused() {
     ] {
         let length = url.chars().count();
         let rule = format!(
-            "{length} characters that are not an absolute http or https URL, percent-encoded"
+            "expected an absolute, percent-encoded http or https URL, found {length} other characters"
         );
         assert_eq!(
             refused(message("a").dlr_callback_url(url)),
             [format!("messages[0].dlrCallbackUrl: {rule}")],
             "{url:?}"
         );
-        // After a URL that is one.
+        // Also after a valid URL.
         let content = Content::new("Hello").action("One", "https://example.com").action("Two", url);
         assert_eq!(
             refused(Message::new(msisdn(), content)),
@@ -158,7 +158,7 @@ fn any_other_url_is_refused() {
 }
 
 #[test]
-fn a_content_with_nothing_set_is_refused() {
+fn empty_content_is_refused() {
     let mut empty_action = Content::default();
     empty_action.actions.push(Action::default());
     for content in [
@@ -209,13 +209,13 @@ fn a_client_message_id_that_occurs_twice_is_refused() {
         ]
     );
     assert_eq!(error.problems()[1].rule, Rule::Duplicate { first: 0 });
-    // Ids that count up take a shortcut.
+    // Ascending ids take a shortcut.
     let batch = Batch::builder().messages(["a", "b", "b", "aa"].map(message)).build();
     assert_eq!(
         lines(&batch.unwrap_err()),
         ["messages[2].clientMessageId: the same as in messages[1]; results could not be matched"]
     );
-    // Any number of messages may have none.
+    // Any number of messages may have no id.
     let message = Message::new(msisdn(), Content::new("Hello"));
     assert!(Batch::builder().message(message.clone()).message(message).build().is_ok());
 }
@@ -239,11 +239,11 @@ fn every_broken_rule_is_reported_sorted_by_message() {
         [
             "clientBatchId: 200 characters, at most 100",
             "messages[1].clientMessageId: 60 characters, at most 50",
-            "messages[1].dlrCallbackUrl: 7 characters that are not an absolute http or https URL, percent-encoded",
+            "messages[1].dlrCallbackUrl: expected an absolute, percent-encoded http or https URL, found 7 other characters",
             "messages[1].smsFallback.source: 23 characters, at most 16",
             "messages[1].smsFallback: no text is set, so no SMS would be sent",
             "messages[2].clientMessageId: 60 characters, at most 50",
-            "messages[2].dlrCallbackUrl: 7 characters that are not an absolute http or https URL, percent-encoded",
+            "messages[2].dlrCallbackUrl: expected an absolute, percent-encoded http or https URL, found 7 other characters",
             "messages[2].smsFallback.source: 23 characters, at most 16",
             "messages[2].clientMessageId: the same as in messages[1]; results could not be matched",
             "messages[2].smsFallback: no text is set, so no SMS would be sent",
@@ -310,7 +310,7 @@ fn debug_of_a_batch_shows_no_message_and_that_of_a_message_no_number() {
     }
 }
 
-// Shared contents
+// Shared content
 
 #[test]
 fn a_shared_content_is_checked_wherever_it_is_used() {
@@ -503,7 +503,7 @@ fn a_member_that_is_null_counts_as_not_set() {
     );
 }
 
-/// A batch of two messages in which the second has these members.
+/// A batch of two messages. The second has these members.
 fn second(message: &str) -> String {
     format!(
         r#"{{"messages": [{{"user": {{"msisdn": "+6591234567"}}, "content": {{"title": "a"}}}}, {message}]}}"#
@@ -546,17 +546,17 @@ fn a_value_of_another_type_is_malformed() {
         ("[]".into(), "wrong type, expected an object"),
         ("null".into(), "wrong type, expected an object"),
         (r#""+6591234567""#.into(), "wrong type, expected an object"),
-        (r#"{"messages": {}}"#.into(), "messages: wrong type, expected a list"),
-        (r#"{"messages": null}"#.into(), "messages: wrong type, expected a list"),
+        (r#"{"messages": {}}"#.into(), "messages: wrong type, expected an array"),
+        (r#"{"messages": null}"#.into(), "messages: wrong type, expected an array"),
         (second("null"), "messages[1]: wrong type, expected an object"),
         (second(r#""+6591234567""#), "messages[1]: wrong type, expected an object"),
         (
             second_with("clientMessageId", "{}"),
-            "messages[1].clientMessageId: wrong type, expected a text",
+            "messages[1].clientMessageId: wrong type, expected a string",
         ),
         (
             second_with("clientMessageId", r#"["+6591234567"]"#),
-            "messages[1].clientMessageId: wrong type, expected a text",
+            "messages[1].clientMessageId: wrong type, expected a string",
         ),
         (
             second_with("content", r#""+6591234567""#),
@@ -564,20 +564,20 @@ fn a_value_of_another_type_is_malformed() {
         ),
         (
             second_with("content", r#"{"title": {}}"#),
-            "messages[1].content.title: wrong type, expected a text",
+            "messages[1].content.title: wrong type, expected a string",
         ),
         (
             r#"{"messages": [], "includeMessagesInResponse": "yes"}"#.into(),
             "includeMessagesInResponse: wrong type, expected a boolean",
         ),
-        // A list is not null: it may mean an empty list or a mistake.
+        // `null` for an array may mean an empty array or a mistake.
         (
             second_with("content", r#"{"title": "a", "list": null}"#),
-            "messages[1].content.list: wrong type, expected a list",
+            "messages[1].content.list: wrong type, expected an array",
         ),
         (
             second_with("content", r#"{"title": "a", "actions": null}"#),
-            "messages[1].content.actions: wrong type, expected a list",
+            "messages[1].content.actions: wrong type, expected an array",
         ),
     ] {
         assert_malformed(&json, problem);
@@ -589,31 +589,31 @@ fn a_number_for_a_text_is_malformed() {
     for (json, problem) in [
         (
             second_with("clientMessageId", "6591234567"),
-            "messages[1].clientMessageId: wrong type, expected a text",
+            "messages[1].clientMessageId: wrong type, expected a string",
         ),
         (
             r#"{"clientBatchId": 6591234567, "messages": []}"#.into(),
-            "clientBatchId: wrong type, expected a text",
+            "clientBatchId: wrong type, expected a string",
         ),
         (
             second_with("content", r#"{"title": 6591234567}"#),
-            "messages[1].content.title: wrong type, expected a text",
+            "messages[1].content.title: wrong type, expected a string",
         ),
         (
             second_with("content", r#"{"icon": true}"#),
-            "messages[1].content.icon: wrong type, expected a text",
+            "messages[1].content.icon: wrong type, expected a string",
         ),
         (
             second_with("content", r#"{"list": [{"label": "A"}, {"label": 5}]}"#),
-            "messages[1].content.list[1].label: wrong type, expected a text",
+            "messages[1].content.list[1].label: wrong type, expected a string",
         ),
         (
             second_with("smsFallback", r#"{"text": 6591234567}"#),
-            "messages[1].smsFallback.text: wrong type, expected a text",
+            "messages[1].smsFallback.text: wrong type, expected a string",
         ),
         (
             second_with("dlrCallbackUrl", "6591234567"),
-            "messages[1].dlrCallbackUrl: wrong type, expected a text",
+            "messages[1].dlrCallbackUrl: wrong type, expected a string",
         ),
     ] {
         assert_malformed(&json, problem);
@@ -645,7 +645,7 @@ fn a_list_for_an_object_is_malformed() {
         ),
         (
             second_with("smsFallback", r#"{"text": "Hi", "encoding": {"AUTO": null}}"#),
-            "messages[1].smsFallback.encoding: wrong type, expected a text",
+            "messages[1].smsFallback.encoding: wrong type, expected a string",
         ),
     ] {
         assert_malformed(&json, problem);
@@ -713,19 +713,19 @@ fn a_malformed_recipient_is_reported_without_its_number() {
         ),
         (
             second_with("user", r#"{"msisdn": 6591234567}"#),
-            "messages[1].user.msisdn: expected an object with the text `msisdn` and optionally `country`",
+            "messages[1].user.msisdn: expected an object with the string `msisdn` and optionally `country`",
         ),
         (
             second_with("user", r#""+6591234567""#),
-            "messages[1].user: expected an object with the text `msisdn` and optionally `country`",
+            "messages[1].user: expected an object with the string `msisdn` and optionally `country`",
         ),
         (
             second_with("user", r#"["+6591234567"]"#),
-            "messages[1].user: expected an object with the text `msisdn` and optionally `country`",
+            "messages[1].user: expected an object with the string `msisdn` and optionally `country`",
         ),
         (
             second_with("user", r#"{"msisdn": "+6591234567", "6591234567": 1}"#),
-            "messages[1].user.********67: expected an object with the text `msisdn` and optionally `country`",
+            "messages[1].user.********67: expected an object with the string `msisdn` and optionally `country`",
         ),
     ] {
         assert_malformed(&json, problem);
@@ -756,14 +756,14 @@ fn parsing_a_well_formed_batch_reports_every_broken_rule() {
     });
     let expected = [
         "clientBatchId: 101 characters, at most 100",
-        "messages[0].dlrCallbackUrl: 7 characters that are not an absolute http or https URL, percent-encoded",
+        "messages[0].dlrCallbackUrl: expected an absolute, percent-encoded http or https URL, found 7 other characters",
         "messages[0].smsFallback.source: 17 characters, at most 16",
         "messages[0].content: nothing is set, so there is nothing to show",
         "messages[0].smsFallback: no text is set, so no SMS would be sent",
         "messages[1].clientMessageId: the same as in messages[0]; results could not be matched",
     ];
     assert_eq!(lines(&Batch::from_json(json.to_string().as_bytes()).unwrap_err()), expected);
-    // Any other format has the same text in an error of its own.
+    // Other formats have the same text in their own error.
     let error = serde_json::from_value::<Batch>(json).unwrap_err().to_string();
     let expected = format!("invalid batch, 6 problems:\n  {}", expected.join("\n  "));
     assert_eq!(error, expected);
@@ -813,7 +813,7 @@ fn no_format_repeats_a_malformed_value_in_its_error() {
 
 // Properties
 
-/// An independent judge of requests: the schemas of the contract.
+/// Validates requests independently, with the schemas of the spec.
 static BATCH_REQUEST: LazyLock<Validator> = LazyLock::new(|| {
     let mut schema = contract();
     schema["$ref"] = Value::from("#/components/schemas/BatchRequest");
@@ -821,10 +821,10 @@ static BATCH_REQUEST: LazyLock<Validator> = LazyLock::new(|| {
 });
 
 #[test]
-fn the_schemas_of_the_contract_refuse_what_is_no_request() {
+fn the_schemas_of_the_spec_refuse_invalid_requests() {
     let fine = r#"{"messages": [{"user": {"msisdn": "+6591234567"}, "content": {"title": "a"}}]}"#;
-    let of = |json: &str| serde_json::from_str::<Value>(json).unwrap();
-    assert!(BATCH_REQUEST.is_valid(&of(fine)));
+    let parse_json = |json: &str| serde_json::from_str::<Value>(json).unwrap();
+    assert!(BATCH_REQUEST.is_valid(&parse_json(fine)));
     for json in [
         "{}".to_owned(),
         r#"{"messages": []}"#.to_owned(),
@@ -834,7 +834,7 @@ fn the_schemas_of_the_contract_refuse_what_is_no_request() {
         fine.replace(r#""title": "a""#, r#""icon": "newIcon""#),
         fine.replace("}}]", &format!("}}, \"clientMessageId\": \"{}\"}}]", "x".repeat(51))),
     ] {
-        assert!(!BATCH_REQUEST.is_valid(&of(&json)), "{json}");
+        assert!(!BATCH_REQUEST.is_valid(&parse_json(&json)), "{json}");
     }
 }
 
@@ -898,7 +898,7 @@ fn sms() -> impl Strategy<Value = SmsFallback> {
     )
 }
 
-/// A batch that is valid but for contents with nothing set, which get an explanation.
+/// A valid batch. Content that could be empty gets an explanation.
 fn batch() -> impl Strategy<Value = Batch> {
     let flags = (any::<bool>(), any::<bool>());
     let one = (recipient(), content(), option::of(sms()), option::of(url()), flags);

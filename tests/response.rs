@@ -1,4 +1,4 @@
-//! Responses: what is decoded, however odd, and the outcome of each message.
+//! Responses: parsing, also of malformed ones, and the outcome of each message.
 
 mod common;
 
@@ -37,7 +37,7 @@ fn kinds(response: &BatchResponse, ids: &[&str]) -> Vec<OutcomeKind> {
     response.report(&batch).outcomes().iter().map(|outcome| outcome.kind).collect()
 }
 
-// Decoding
+// Parsing
 
 #[test]
 fn null_and_missing_are_the_same() {
@@ -143,7 +143,7 @@ fn timestamps_of_every_published_shape_are_times() {
 }
 
 #[test]
-fn the_zero_of_dotnet_is_no_time() {
+fn dotnet_zero_and_malformed_timestamps_are_none() {
     for text in [
         "0001-01-01T00:00:00",
         "0001-01-01T00:00:00Z",
@@ -160,14 +160,14 @@ fn the_zero_of_dotnet_is_no_time() {
 
 #[test]
 fn a_body_that_is_no_response_says_why() {
-    use UnreadableReason::{Cut, Empty, NotAResponse};
+    use UnreadableReason::{Empty, NotAResponse, Truncated};
     let not_json = |line, column| UnreadableReason::NotJson { line, column };
     for (body, reason, text) in [
         ("", Empty, "it is empty"),
         ("\u{feff}", Empty, "it is empty"),
-        (r#"{"acceptedCount": 1, "mess"#, Cut, "it was cut"),
-        (r#"{"acceptedCount": 1, "messages": [{"#, Cut, "it was cut"),
-        (r#"{"acceptedCount": 1, "rejectedCount": 0"#, Cut, "it was cut"),
+        (r#"{"acceptedCount": 1, "mess"#, Truncated, "it is truncated"),
+        (r#"{"acceptedCount": 1, "messages": [{"#, Truncated, "it is truncated"),
+        (r#"{"acceptedCount": 1, "rejectedCount": 0"#, Truncated, "it is truncated"),
         ("<html>OK</html>", not_json(1, 1), "it is not JSON, line 1, column 1"),
         ("{\n  \"acceptedCount\": 1,,", not_json(2, 22), "it is not JSON, line 2, column 22"),
         (r#"{"acceptedCount": 1} {}"#, not_json(1, 22), "it is not JSON, line 1, column 22"),
@@ -215,7 +215,7 @@ fn an_odd_member_does_not_lose_the_others() {
         );
         let response = parse(&body).unwrap_or_else(|reason| panic!("{odd}: {reason}"));
         assert_eq!(response.accepted_count, Some(1), "{odd}");
-        assert_eq!(response.rejected_count, Some(0), "a whole number as a text");
+        assert_eq!(response.rejected_count, Some(0), "an integer as a string");
         assert_eq!(kinds(&response, &["a"]), [Accepted], "{odd}");
     }
     let body = b"{\"acceptedCount\": 1, \"rejectedCount\": 0, \"batchId\": \"caf\xe9\"}";
@@ -279,7 +279,7 @@ fn an_odd_entry_keeps_what_is_right_in_it() {
     let status = response.results()[0].status.as_ref().unwrap();
     assert_eq!((&status.error_message, &status.timestamp), (&None, &None));
 
-    // A list is no object, although a derived type decodes from one.
+    // An array is not an object, although a derived type parses from one.
     let status = json!(["by_beam", null, null, "queued", null]);
     for umid in [json!({}), json!("u")] {
         let odd = json!({"clientMessageId": "a", "umid": umid, "status": status});
@@ -288,7 +288,7 @@ fn an_odd_entry_keeps_what_is_right_in_it() {
         assert_eq!(kinds(&response, &["a"]), [Unknown]);
     }
 
-    // A code is one however it is written, and also if it cannot be read.
+    // An error code counts in any notation, even if it is unreadable.
     let accepted = |code| json!({"state": "queued", "errorCode": code});
     assert_eq!(outcome_kind(&accepted(json!("0"))), Accepted);
     assert_eq!(outcome_kind(&accepted(json!("3038"))), Unknown);
@@ -314,7 +314,7 @@ fn a_rejection_that_the_response_counts_as_accepted_is_unknown() {
     assert_eq!(counted(0), [Accepted, Rejected]);
     assert_eq!(counted(1), [Accepted, Rejected]);
     assert_eq!(counted(2), [Accepted, Unknown]);
-    // A list that is not the only one, or cannot be read, leaves the counts no say.
+    // With a repeated or malformed list, the counts do not decide.
     for messages in [
         format!(r#""messages": [{queued}], "messages": null"#),
         format!(r#""messages": [{queued}], "messages": [{rejected}]"#),
@@ -327,7 +327,7 @@ fn a_rejection_that_the_response_counts_as_accepted_is_unknown() {
 }
 
 #[test]
-fn a_reason_is_one_short_line_however_long_and_odd_the_text_is() {
+fn a_reason_is_one_short_line_for_any_text() {
     let status = |text: &str| json!({"state": "rejected", "errorMessage": text});
     let forged = outcome(&status("no\nERROR forged \u{1b}[31m\r\n+65\n9123\n4567"));
     assert_eq!(forged.reason.as_deref(), Some("no ERROR forged [31m +** **** **67"));
@@ -362,7 +362,7 @@ fn more_than_2000_entries_are_counted_but_not_kept() {
 async fn a_hostile_response_of_16_mib_takes_less_than_64_mib() {
     const SERVER: &str = "LON_BATCH_TEST_SERVER";
     if let Ok(server) = std::env::var(SERVER) {
-        let client = common::client_of(server).build().unwrap();
+        let client = common::client_without_retries(server).build().unwrap();
         let result = client.send(&batch(&["a"])).await;
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let peak = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
@@ -384,7 +384,7 @@ async fn a_hostile_response_of_16_mib_takes_less_than_64_mib() {
     let members: String = (0..).map(|name| format!("\"{name}\": [[]], ")).take(900_000).collect();
     let members = format!(r#"{{"acceptedCount": 1, {members}"batchId": {{}}}}"#);
     assert!(members.len() < size);
-    // One entry that is large, and members that are each small enough to be read.
+    // One large entry, and many members that are each small enough to be parsed.
     let lists = |bytes: usize| format!("[{}[]]", "[],".repeat(bytes / 3));
     let odd = r#"{"acceptedCount": 1, "batchId": {}, "messages": "#;
     let entry = format!(r#"[{{"status": {{"state": "queued"}}, "x": {}}}]"#, lists(size - 200));
@@ -405,7 +405,7 @@ async fn a_hostile_response_of_16_mib_takes_less_than_64_mib() {
     ] {
         cases.spawn(async move {
             let start = String::from_utf8_lossy(&body[..80]).into_owned();
-            let answer = common::answer(&format!("{status} X"), "", body);
+            let answer = common::http_response(&format!("{status} X"), "", body);
             let server = common::RawServer::answering(answer).await;
             let mut child =
                 common::this_test_again("a_hostile_response_of_16_mib_takes_less_than_64_mib");
@@ -479,7 +479,7 @@ fn an_outcome_has_what_the_platform_says_about_the_message() {
             None,
         ),
         (json!({"state": "rejected"}), Rejected, None, None),
-        // An accepted state beside the code of an error leaves it open.
+        // An accepted state with an error code is unknown.
         (json!({"state": "queued", "errorCode": 3038}), Unknown, Some(template), template.reason()),
         (
             json!({"state": "queued", "errorCode": 9999}),
@@ -501,7 +501,7 @@ fn an_outcome_has_what_the_platform_says_about_the_message() {
 }
 
 #[test]
-fn entries_match_by_id_and_by_nothing_else() {
+fn results_match_only_by_id() {
     let batch = batch(&["a", "b", "c", "d"]);
     let response = read(&json!({
         "acceptedCount": 2,
@@ -570,7 +570,7 @@ fn one_message_without_an_id_matches_the_one_entry_without_an_id() {
 }
 
 #[test]
-fn a_repeated_entry_settles_nothing() {
+fn a_repeated_result_is_unknown() {
     let batch = batch(&["a", "b"]);
     let response = read(&json!({
         "acceptedCount": 2,
@@ -592,7 +592,7 @@ fn a_repeated_entry_settles_nothing() {
 }
 
 #[test]
-fn counts_alone_settle_all_messages_where_they_leave_no_doubt() {
+fn unambiguous_counts_decide_if_there_is_no_list() {
     let ids = ["a", "b"];
     let counted = |counts: Value| kinds(&read(&counts), &ids);
     for (accepted, rejected, kind) in [
@@ -669,7 +669,7 @@ fn all_accepted_means_every_message_and_no_contradiction() {
             vec![],
         ),
         (read(&json!({ "messages": both })), vec!["a count is missing"]),
-        // A count may be a phone number in the wrong place.
+        // The platform may have sent a phone number as a count.
         (
             response(6_591_234_567, 0, &Value::Null),
             vec!["acceptedCount and rejectedCount: ********67, sent: 2"],
@@ -720,7 +720,7 @@ fn debug_masks_numbers_and_shows_the_callers_ids() {
         assert!(debug.contains(id), "{debug}");
     }
     assert!(format!("{response:?}").contains("20261124-0000001"));
-    // The texts themselves are whole, for a program.
+    // The texts themselves are complete, for programs.
     let status = response.results()[0].status.as_ref().unwrap();
     let whole = "20261124-0001234: no route to +65 9123 4567";
     assert_eq!(status.error_message.as_deref(), Some(whole));

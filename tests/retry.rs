@@ -1,4 +1,4 @@
-//! Retries: which attempts, after how long, and the log of them.
+//! Retries: number, delays and logs of attempts.
 
 mod common;
 
@@ -17,8 +17,8 @@ use tokio::task::LocalSet;
 
 use common::ledger::{Ledger, Reported, id};
 use common::{
-    ACCEPTED, KEY, NUMBER, RawServer, answer, assert_no_secrets, batch, client_of, log, message,
-    own_client, printed, read_request, soon,
+    ACCEPTED, KEY, NUMBER, RawServer, assert_no_secrets, batch, client_without_retries,
+    custom_http_client, http_response, log, message, printed, read_request, within_10s,
 };
 
 /// The default, with short delays.
@@ -36,15 +36,15 @@ fn failing(status: u16) -> Answer {
     Answer::Error { status: StatusCode::from_u16(status).unwrap(), code: ErrorCode::InternalError }
 }
 
-fn exactly(status: u16, headers: &[(http::HeaderName, &str)], body: &'static str) -> Answer {
+fn raw_response(status: u16, headers: &[(http::HeaderName, &str)], body: &'static str) -> Answer {
     let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap()));
     let (status, headers) = (StatusCode::from_u16(status).unwrap(), headers.collect());
     Answer::Exactly { status, headers, body: body.into() }
 }
 
-/// A success that cannot be read.
+/// A 2xx whose body cannot be parsed.
 fn unreadable() -> Answer {
-    exactly(200, &[], "taken")
+    raw_response(200, &[], "accepted")
 }
 
 async fn sandbox_with(answers: impl IntoIterator<Item = Answer>) -> Sandbox {
@@ -58,7 +58,7 @@ fn client(sandbox: &Sandbox, policy: RetryPolicy) -> Client {
 }
 
 async fn error_of(client: &Client) -> Error {
-    soon(client.send(&batch(&["a"]))).await.unwrap_err()
+    within_10s(client.send(&batch(&["a"]))).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn a_429_is_retried_by_default() {
     let sandbox = sandbox_with([BUSY, BUSY]).await;
     let client = sandbox.client().build().unwrap();
     let batch = batch(&["a"]);
-    let response = soon(client.send(&batch)).await.unwrap();
+    let response = within_10s(client.send(&batch)).await.unwrap();
     assert!(response.report(&batch).all_accepted());
     assert_eq!((sandbox.requests(), sandbox.accepted_count()), (3, 1));
 }
@@ -85,30 +85,30 @@ async fn every_attempt_sends_the_same_bytes() {
                 seen.len()
             };
             let answer = if attempts < 3 {
-                answer("429 Too Many Requests", "connection: close\r\n", "")
+                http_response("429 Too Many Requests", "connection: close\r\n", "")
             } else {
-                answer("200 OK", "connection: close\r\n", ACCEPTED)
+                http_response("200 OK", "connection: close\r\n", ACCEPTED)
             };
             stream.write_all(&answer).await.unwrap();
         }
     })
     .await;
-    let client = client_of(server.base_url()).retry(quick()).build().unwrap();
-    soon(client.send(&batch(&["a"]))).await.unwrap();
+    let client = client_without_retries(server.base_url()).retry(quick()).build().unwrap();
+    within_10s(client.send(&batch(&["a"]))).await.unwrap();
     let seen = seen.lock().unwrap();
     assert_eq!(seen.len(), 3);
     assert!(seen[0].ends_with(r#""user":{"msisdn":"+6591234567"}}]}"#));
     assert!(seen.iter().all(|request| *request == seen[0]));
 }
 
-/// A resolver that finds the name only after some failures, as after an outage of the network.
-struct Late {
+/// A resolver that fails a few times before it finds the name, as after a network outage.
+struct FlakyResolver {
     lookups: Arc<AtomicUsize>,
     failures: usize,
     address: SocketAddr,
 }
 
-impl Resolve for Late {
+impl Resolve for FlakyResolver {
     fn resolve(&self, _: Name) -> Resolving {
         let fails = self.lookups.fetch_add(1, Ordering::SeqCst) < self.failures;
         let addresses: Result<Addrs, _> = if fails {
@@ -120,12 +120,15 @@ impl Resolve for Late {
     }
 }
 
-/// A client that reaches the sandbox after some failures, and how often it looked up its name.
-fn reached_after(failures: usize, sandbox: &Sandbox) -> (ClientBuilder, Arc<AtomicUsize>) {
+/// A client whose first DNS lookups fail, and its number of lookups.
+fn client_with_dns_failures(
+    failures: usize,
+    sandbox: &Sandbox,
+) -> (ClientBuilder, Arc<AtomicUsize>) {
     let address: SocketAddr = sandbox.base_url()["http://".len()..].parse().unwrap();
     let lookups = Arc::new(AtomicUsize::new(0));
-    let late = Late { lookups: Arc::clone(&lookups), failures, address };
-    let http = own_client().dns_resolver(Arc::new(late));
+    let late = FlakyResolver { lookups: Arc::clone(&lookups), failures, address };
+    let http = custom_http_client().dns_resolver(Arc::new(late));
     let client = sandbox.client().base_url(format!("http://localhost:{}", address.port()));
     (client.http_client(http), lookups)
 }
@@ -133,13 +136,13 @@ fn reached_after(failures: usize, sandbox: &Sandbox) -> (ClientBuilder, Arc<Atom
 #[tokio::test]
 async fn a_connection_that_cannot_be_made_is_retried() {
     let sandbox = Sandbox::start().await.unwrap();
-    let (client, lookups) = reached_after(3, &sandbox);
+    let (client, lookups) = client_with_dns_failures(3, &sandbox);
     let client = client.retry(quick()).build().unwrap();
-    soon(client.send(&batch(&["a"]))).await.unwrap();
+    within_10s(client.send(&batch(&["a"]))).await.unwrap();
     assert_eq!((sandbox.requests(), sandbox.accepted_count()), (1, 1));
     assert_eq!(lookups.load(Ordering::SeqCst), 4);
 
-    let (client, lookups) = reached_after(3, &sandbox);
+    let (client, lookups) = client_with_dns_failures(3, &sandbox);
     let client = client.retry(quick().max_attempts(3)).build().unwrap();
     let error = error_of(&client).await;
     assert!(matches!(error, Error::NoConnection(_)), "{error:?}");
@@ -177,15 +180,15 @@ async fn a_retry_waits_as_long_as_retry_after_asks() {
     let sandbox = sandbox_with([Answer::TooManyRequests { retry_after: Some(1) }]).await;
     let start = Instant::now();
     let client = client(&sandbox, quick());
-    soon(client.send(&batch(&["a"]))).await.unwrap();
+    within_10s(client.send(&batch(&["a"]))).await.unwrap();
     assert!(start.elapsed() >= second, "{:?}", start.elapsed());
     assert_eq!(sandbox.requests(), 2);
 
-    // As a date, which has no fractions of a second: between 1 and 2 seconds from now.
+    // As a date, which has no fraction of a second: 1 to 2 seconds from now.
     let date = httpdate::fmt_http_date(SystemTime::now() + 2 * second);
-    sandbox.answer_next([exactly(429, &[(http::header::RETRY_AFTER, &date)], "")]);
+    sandbox.answer_next([raw_response(429, &[(http::header::RETRY_AFTER, &date)], "")]);
     let start = Instant::now();
-    soon(client.send(&batch(&["a"]))).await.unwrap();
+    within_10s(client.send(&batch(&["a"]))).await.unwrap();
     let waited = start.elapsed();
     assert!(waited >= second.mul_f64(0.9), "{waited:?}");
     assert_eq!(sandbox.requests(), 4);
@@ -200,7 +203,7 @@ async fn a_retry_after_beyond_the_time_of_the_policy_is_returned_at_once() {
     assert_eq!(sandbox.requests(), 1);
 }
 
-/// A server whose answers have this status and each the next of these headers.
+/// A server whose answers have this status and one of these headers each, in order.
 async fn with_headers(status: &'static str, headers: Vec<String>) -> RawServer {
     let next = Arc::new(AtomicUsize::new(0));
     let headers = Arc::new(headers);
@@ -209,7 +212,7 @@ async fn with_headers(status: &'static str, headers: Vec<String>) -> RawServer {
         async move {
             read_request(&mut stream).await;
             let headers = &headers[next.fetch_add(1, Ordering::SeqCst)];
-            let answer = answer(status, &format!("connection: close\r\n{headers}"), "");
+            let answer = http_response(status, &format!("connection: close\r\n{headers}"), "");
             stream.write_all(&answer).await.unwrap();
         }
     })
@@ -237,11 +240,11 @@ async fn retry_after_is_seconds_or_a_date_and_anything_else_is_ignored() {
         (DATE, "1e3", None),
         (DATE, "99999999999999999999999", Some(LONGEST)),
         (DATE, "18446744073709551615.9", Some(LONGEST)),
-        // A date counts from the response's own date.
+        // A date is compared with the response's own date.
         (DATE, "Sun, 06 Nov 1994 08:49:37 GMT", Some(7)),
         (DATE, "Sunday, 06-Nov-94 08:49:37 GMT", Some(7)),
         (DATE, "Sun, 06 Nov 1994 08:49:20 GMT", Some(0)),
-        // Without one, from the clock here.
+        // Without one, with the local clock.
         ("", "Sun, 06 Nov 1994 08:49:37 GMT", Some(0)),
         ("date: today\r\n", "Sun, 06 Nov 1994 08:49:37 GMT", Some(0)),
         ("", "Fri, 31 Dec 9999 23:59:59 GMT", Some(LONGEST)),
@@ -249,7 +252,7 @@ async fn retry_after_is_seconds_or_a_date_and_anything_else_is_ignored() {
     for status in ["429 Too Many Requests", "503 Service Unavailable"] {
         let headers = table.iter().map(|(date, text, _)| format!("{date}retry-after: {text}\r\n"));
         let server = with_headers(status, headers.chain([String::new()]).collect()).await;
-        let client = client_of(server.base_url()).build().unwrap();
+        let client = client_without_retries(server.base_url()).build().unwrap();
         for (date, text, seconds) in table {
             let error = error_of(&client).await;
             let expected = seconds.map(Duration::from_secs);
@@ -280,10 +283,10 @@ async fn a_batch_that_was_refused_or_may_have_been_sent_is_sent_once() {
         Answer::AcceptAndHangUp,
         Answer::AcceptAndFail,
         Answer::AcceptAndCut,
-        exactly(503, &retry_now, "<html>"),
+        raw_response(503, &retry_now, "<html>"),
         // A refusal whose body lists accepted messages.
-        exactly(429, &retry_now, LISTED),
-        exactly(400, &[], LISTED),
+        raw_response(429, &retry_now, LISTED),
+        raw_response(400, &[], LISTED),
         unreadable(),
     ] {
         let sandbox = sandbox_with([answer.clone()]).await;
@@ -296,7 +299,7 @@ async fn a_batch_that_was_refused_or_may_have_been_sent_is_sent_once() {
         assert!(!(error.retry_is_safe() && error.retry_can_help()), "{answer:?}: {error:?}");
         assert_eq!(sandbox.requests(), 1, "{answer:?}");
     }
-    // Nor after a timeout: the platform does not know about it.
+    // Nor after a timeout, which the platform does not notice.
     let sandbox = sandbox_with([Answer::Late(Duration::from_secs(600))]).await;
     let client = sandbox.client().retry(quick()).connect_timeout(Duration::from_millis(500));
     let client = client.build().unwrap().with_timeout(Duration::from_secs(1)).unwrap();
@@ -310,11 +313,11 @@ async fn resend_ambiguous_can_duplicate() {
     let lost = [Answer::AcceptAndFail, Answer::AcceptAndHangUp, failing(503), Answer::HangUp];
     let sandbox = sandbox_with(lost).await;
     let batch = batch(&["a"]);
-    let response = soon(client(&sandbox, resending()).send(&batch)).await.unwrap();
+    let response = within_10s(client(&sandbox, resending()).send(&batch)).await.unwrap();
     assert!(response.report(&batch).all_accepted());
     assert_eq!((sandbox.requests(), sandbox.accepted_count()), (5, 3));
 
-    // A batch that the platform took is not sent again, whatever its response is.
+    // A batch with a 2xx is never resent, even if its body cannot be parsed.
     for answer in [unreadable(), Answer::AcceptAndCut] {
         let sandbox = sandbox_with([answer]).await;
         let error = error_of(&client(&sandbox, resending())).await;
@@ -334,17 +337,17 @@ async fn resend_ambiguous_reports_unknown_when_a_later_attempt_is_refused() {
         assert_eq!(sandbox.accepted_count(), 1);
 
         let again = sandbox_with(answers).await;
-        let outcome = soon(client(&again, resending()).send_message(message("a"))).await;
+        let outcome = within_10s(client(&again, resending()).send_message(message("a"))).await;
         assert_eq!(outcome, Outcome::from(&error));
         assert_eq!(again.requests(), sandbox.requests());
     }
 }
 
-/// A sandbox that rejects a message that it has seen before.
-async fn rejecting_what_it_knows(ledger: &Ledger) -> Sandbox {
+/// A sandbox that rejects a repeated message.
+async fn sandbox_rejecting_duplicates(ledger: &Ledger) -> Sandbox {
     let ledger = ledger.clone();
     let sandbox = Sandbox::builder().judge(move |message| {
-        let again = ledger.times(id(message)) > 0;
+        let again = ledger.accept_count(id(message)) > 0;
         ledger.accept(id(message));
         again.then(|| Rejection::from(ErrorCode::ResendingIntervalViolation))
     });
@@ -354,10 +357,10 @@ async fn rejecting_what_it_knows(ledger: &Ledger) -> Sandbox {
 #[tokio::test]
 async fn resend_ambiguous_reports_unknown_when_a_later_attempt_is_rejected() {
     let ledger = Ledger::default();
-    let sandbox = rejecting_what_it_knows(&ledger).await;
+    let sandbox = sandbox_rejecting_duplicates(&ledger).await;
     sandbox.answer_next([Answer::AcceptAndFail]);
-    let outcome = soon(client(&sandbox, resending()).send_message(message("a"))).await;
-    // The first attempt was accepted: "rejected" would be a lie.
+    let outcome = within_10s(client(&sandbox, resending()).send_message(message("a"))).await;
+    // The first attempt was accepted, so "rejected" would be false.
     assert_eq!(outcome.kind, OutcomeKind::Unknown, "{outcome}");
     assert!(!outcome.kind.can_be_resent());
     assert_eq!(outcome.code, Some(ErrorCode::ResendingIntervalViolation));
@@ -367,45 +370,45 @@ async fn resend_ambiguous_reports_unknown_when_a_later_attempt_is_rejected() {
     assert!(reason.starts_with(expected), "{reason}");
     assert_eq!((sandbox.requests(), sandbox.accepted_count()), (2, 1));
 
-    // A rejection of the only attempt is one, and so is one after an attempt that did nothing.
+    // A rejection of the only attempt counts, also after an attempt that did nothing.
     for answers in [vec![], vec![BUSY]] {
-        let sandbox = rejecting_what_it_knows(&ledger).await;
+        let sandbox = sandbox_rejecting_duplicates(&ledger).await;
         sandbox.answer_next(answers);
-        let outcome = soon(client(&sandbox, resending()).send_message(message("a"))).await;
+        let outcome = within_10s(client(&sandbox, resending()).send_message(message("a"))).await;
         assert_eq!(outcome.kind, OutcomeKind::Rejected, "{outcome}");
     }
 }
 
 /// The requests for one message, and its outcome.
-type Came = (u64, Outcome);
+type RequestsAndOutcome = (u64, Outcome);
 
-/// Sends the same message by `send`, by `send_message` and in a run, each to a sandbox of its own.
-async fn in_three_ways(
+/// Sends the same message with `send`, with `send_message` and in a run, each to its own sandbox.
+async fn send_by_each_api(
     policy: &RetryPolicy,
     start: impl AsyncFn() -> (Sandbox, Client, Arc<AtomicUsize>),
-) -> [Came; 3] {
-    let came = |sandbox: &Sandbox, lookups: &AtomicUsize, outcome| {
+) -> [RequestsAndOutcome; 3] {
+    let requests_and_outcome = |sandbox: &Sandbox, lookups: &AtomicUsize, outcome| {
         let lookups = u64::try_from(lookups.load(Ordering::SeqCst)).unwrap();
         (sandbox.requests().max(lookups), outcome)
     };
     let (sandbox, client, lookups) = start().await;
     let batch = lon_batch::Batch::builder().message(message("a"));
     let batch = batch.include_messages_in_response(true).build().unwrap();
-    let outcome = match soon(client.send(&batch)).await {
+    let outcome = match within_10s(client.send(&batch)).await {
         Ok(response) => response.report(&batch).outcomes()[0].clone(),
         Err(error) => Outcome::from(&error),
     };
-    let sent = came(&sandbox, &lookups, outcome);
+    let sent = requests_and_outcome(&sandbox, &lookups, outcome);
 
     let (sandbox, client, lookups) = start().await;
-    let outcome = soon(client.send_message(message("a"))).await;
-    let sent_message = came(&sandbox, &lookups, outcome);
+    let outcome = within_10s(client.send_message(message("a"))).await;
+    let sent_message = requests_and_outcome(&sandbox, &lookups, outcome);
 
     let (sandbox, client, lookups) = start().await;
     let run = client.bulk("run").retry(policy.clone()).send([message("a")]).unwrap();
     let reported = Reported::by(run).await;
     assert!(!matches!(reported.summary.stop, Some(Stop::Cancelled)));
-    let ran = came(&sandbox, &lookups, reported.outcome(0).clone());
+    let ran = requests_and_outcome(&sandbox, &lookups, reported.outcome(0).clone());
     assert_eq!(reported.counts().requests, ran.0);
     [sent, sent_message, ran]
 }
@@ -414,7 +417,7 @@ async fn in_three_ways(
 async fn a_run_makes_the_same_attempts_as_a_single_send_for_the_same_answers() {
     let too_long = || Answer::TooManyRequests { retry_after: Some(61) };
     let now = || Answer::TooManyRequests { retry_after: Some(0) };
-    let taken = || Answer::AcceptAndFail;
+    let accepted_and_failed = || Answer::AcceptAndFail;
     let rejected = || {
         Answer::Edited(|answer| {
             let status = &mut answer["messages"][0]["status"];
@@ -422,7 +425,7 @@ async fn a_run_makes_the_same_attempts_as_a_single_send_for_the_same_answers() {
             status["errorCode"] = 3038.into();
         })
     };
-    // Answers, and how many of them are asked for by the default and by one that resends.
+    // Answers, and the expected number of requests by default and with resending.
     let cases = [
         (vec![], 1, 1),
         (vec![rejected()], 1, 1),
@@ -433,8 +436,8 @@ async fn a_run_makes_the_same_attempts_as_a_single_send_for_the_same_answers() {
         (vec![failing(503), failing(503), failing(503)], 1, 2),
         (vec![failing(408), unreadable()], 1, 2),
         (vec![now(), failing(500)], 2, 2),
-        (vec![taken(), BUSY], 1, 2),
-        (vec![taken(), failing(400)], 1, 2),
+        (vec![accepted_and_failed(), BUSY], 1, 2),
+        (vec![accepted_and_failed(), failing(400)], 1, 2),
         (vec![Answer::HangUp], 1, 2),
         (vec![Answer::AcceptAndHangUp], 1, 2),
         (vec![failing(400)], 1, 1),
@@ -451,14 +454,14 @@ async fn a_run_makes_the_same_attempts_as_a_single_send_for_the_same_answers() {
             (resending().max_attempts(2), resent),
         ] {
             let answers = answers.clone();
-            // A run slows down after a 429, so they wait for each other no longer than they have to.
+            // A run slows down after a 429, so the cases run concurrently.
             running.push(all.spawn_local(async move {
                 let start = async || {
                     let sandbox = sandbox_with(answers.clone()).await;
                     let client = client(&sandbox, policy.clone());
                     (sandbox, client, Arc::default())
                 };
-                let [sent, sent_message, ran] = in_three_ways(&policy, start).await;
+                let [sent, sent_message, ran] = send_by_each_api(&policy, start).await;
                 assert_eq!(sent.0, attempts, "{answers:?} {policy:?}: {}", sent.1);
                 assert_eq!(sent_message, sent, "{answers:?} {policy:?}");
                 assert_eq!(ran, sent, "{answers:?} {policy:?}");
@@ -468,15 +471,15 @@ async fn a_run_makes_the_same_attempts_as_a_single_send_for_the_same_answers() {
     for case in running {
         all.run_until(case).await.unwrap();
     }
-    // Where no connection can be made.
+    // With failing connects.
     for (failures, attempts) in [(1, 2), (2, 3), (9, 3)] {
         let policy = quick().max_attempts(3);
         let start = async || {
             let sandbox = Sandbox::start().await.unwrap();
-            let (client, lookups) = reached_after(failures, &sandbox);
+            let (client, lookups) = client_with_dns_failures(failures, &sandbox);
             (sandbox, client.retry(policy.clone()).build().unwrap(), lookups)
         };
-        let [sent, sent_message, ran] = in_three_ways(&policy, start).await;
+        let [sent, sent_message, ran] = send_by_each_api(&policy, start).await;
         let kind = if failures < 3 { OutcomeKind::Accepted } else { OutcomeKind::NotSent };
         assert_eq!((sent.0, sent.1.kind), (attempts, kind));
         assert_eq!((&sent_message, &ran), (&sent, &sent));
@@ -485,16 +488,17 @@ async fn a_run_makes_the_same_attempts_as_a_single_send_for_the_same_answers() {
 
 #[tokio::test]
 async fn attempts_are_logged_without_texts_numbers_and_keys() {
-    log::listen();
+    log::start_capture();
 
     let body = format!(r#"{{"code": 429, "message": "Jane Doe {NUMBER} {KEY}"}}"#);
-    let busy = answer("429 Too Many Requests", "retry-after: 1\r\n", body);
+    let busy = http_response("429 Too Many Requests", "retry-after: 1\r\n", body);
     let server = RawServer::answering(busy).await;
-    let client = client_of(server.base_url()).retry(quick().max_attempts(2)).build().unwrap();
-    let error = soon(client.send(&batch(&["order-1", "b"]))).await.unwrap_err();
+    let client =
+        client_without_retries(server.base_url()).retry(quick().max_attempts(2)).build().unwrap();
+    let error = within_10s(client.send(&batch(&["order-1", "b"]))).await.unwrap_err();
     assert_no_secrets(&printed(&error));
 
-    let log = log::take();
+    let log = log::drain();
     let ours: Vec<_> = log.lines().filter(|line| line.contains("lon_batch")).collect();
     assert_eq!(ours.len(), 2, "{log}");
     let (host, port) = (server.address.ip(), server.address.port());
@@ -518,16 +522,16 @@ async fn attempts_are_logged_without_texts_numbers_and_keys() {
     ] {
         assert!(line.contains(level) && line.contains(&format!("{span}{fields}")), "{line}");
     }
-    let taken = RawServer::answering(answer("202 Accepted", "", ACCEPTED)).await;
-    let client = client_of(taken.base_url()).build().unwrap();
-    soon(client.send(&batch(&["a"]))).await.unwrap();
-    let last = log::take();
+    let taken = RawServer::answering(http_response("202 Accepted", "", ACCEPTED)).await;
+    let client = client_without_retries(taken.base_url()).build().unwrap();
+    within_10s(client.send(&batch(&["a"]))).await.unwrap();
+    let last = log::drain();
     let fields = "the platform accepted the batch messages=1 http.request.resend_count=0 accepted=1 rejected=0";
     assert!(last.contains(fields), "{last}");
     for hidden in ["order-1", "Jane", "Hello", "my-subaccount"] {
         assert!(!ours.concat().contains(hidden), "{log}");
     }
-    // Nor does anything else log them, at any level.
+    // No other crate logs them either, at any level.
     assert_no_secrets(&log);
     assert_no_secrets(&last);
 }

@@ -9,11 +9,11 @@ use lon_batch::{
 };
 use serde_json::{Value, json};
 
-use crate::common::{batch, own_client};
+use crate::common::{batch, custom_http_client};
 
 /// Posts a body as no client of this crate would.
 async fn post(sandbox: &Sandbox, path: &str, key: Option<&str>, body: String) -> (u16, Value) {
-    let client = own_client().build().unwrap();
+    let client = custom_http_client().build().unwrap();
     let mut request = client.post(format!("{}{path}", sandbox.base_url())).body(body);
     if let Some(key) = key {
         request = request.bearer_auth(key);

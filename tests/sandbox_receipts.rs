@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Notify, Semaphore};
 
-use crate::common::{RawServer, answer, message, read_request};
+use crate::common::{RawServer, http_response, message, read_request};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// When the published sample was observed.
@@ -52,7 +52,7 @@ impl Receiver {
     }
 
     async fn start() -> Self {
-        Self::answering(|_| Some(answer("200 OK", "", ""))).await
+        Self::answering(|_| Some(http_response("200 OK", "", ""))).await
     }
 
     fn url(&self) -> String {
@@ -254,7 +254,8 @@ async fn a_failed_post_is_made_again_as_the_platform_does() {
     unused.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let refused = format!("http://{}/", unused.local_addr().unwrap());
 
-    let failing = |line: &'static str| Receiver::answering(move |_| Some(answer(line, "", "no")));
+    let failing =
+        |line: &'static str| Receiver::answering(move |_| Some(http_response(line, "", "no")));
     let status = |code: u16| TryOutcome::Answered(code.try_into().unwrap());
     let broken = || TryOutcome::ConnectionFailed(String::new());
     let cut = Receiver::answering(|_| None).await;
@@ -308,7 +309,7 @@ async fn a_failed_post_is_made_again_as_the_platform_does() {
 async fn one_large_step_carries_out_what_falls_due_in_it() {
     let receiver = Receiver::answering(|number| {
         let line = ["500 Oh", "404 Not Found", "200 OK"][number.min(2)];
-        Some(answer(line, "", ""))
+        Some(http_response(line, "", ""))
     })
     .await;
     let sandbox = started(one_receipt()).await;
@@ -325,7 +326,7 @@ async fn an_answer_below_400_ends_it_and_redirects_are_not_followed() {
     let elsewhere = Receiver::start().await;
     for line in ["200 OK", "204 No Content", "299 Odd", "301 Moved", "307 Moved"] {
         let location = format!("location: {}\r\n", elsewhere.url());
-        let receiver = Receiver::answering(move |_| Some(answer(line, &location, ""))).await;
+        let receiver = Receiver::answering(move |_| Some(http_response(line, &location, ""))).await;
         let sandbox = started(one_receipt()).await;
         send(&sandbox, [message("a").dlr_callback_url(receiver.url())]).await;
         sandbox.advance(1_000 * SECOND).await;
@@ -339,7 +340,7 @@ async fn an_answer_below_400_ends_it_and_redirects_are_not_followed() {
 #[tokio::test]
 async fn the_status_decides_whatever_becomes_of_the_rest_of_the_answer() {
     let cut = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf".to_vec();
-    let large = answer("200 OK", "", vec![b'x'; 1024 * 1024]);
+    let large = http_response("200 OK", "", vec![b'x'; 1024 * 1024]);
     for bytes in [cut, large] {
         let server = RawServer::answering(bytes).await;
         let sandbox = started(one_receipt()).await;
@@ -444,7 +445,7 @@ async fn another_address_of_this_machine_will_do() {
     let received = async {
         let (mut stream, _) = listener.accept().await.unwrap();
         let request = read_request(&mut stream).await;
-        stream.write_all(&answer("200 OK", "", "")).await.unwrap();
+        stream.write_all(&http_response("200 OK", "", "")).await.unwrap();
         request
     };
     let ((), request) = tokio::join!(sandbox.advance(Duration::ZERO), received);
@@ -506,7 +507,7 @@ async fn receipts_come_in_the_order_that_was_planned() {
 async fn a_post_that_is_made_again_keeps_its_place() {
     let receiver = Receiver::answering(|number| {
         let line = if number == 0 { "500 Oh" } else { "200 OK" };
-        Some(answer(line, "", ""))
+        Some(http_response(line, "", ""))
     })
     .await;
     let sandbox = started(by_hand().plan(|_| {
@@ -527,7 +528,7 @@ async fn a_post_that_is_made_again_keeps_its_place() {
 async fn each_copy_is_made_again_for_itself() {
     let receiver = Receiver::answering(|number| {
         let line = if number == 1 { "500 Oh" } else { "200 OK" };
-        Some(answer(line, "", ""))
+        Some(http_response(line, "", ""))
     })
     .await;
     let plan = |_: &_| vec![Step::new(MessageState::Queued).times(3)];
@@ -745,7 +746,7 @@ async fn a_message_without_receipts_takes_no_place_in_the_record() {
 async fn a_clock_that_runs_posts_by_itself() {
     let receiver = Receiver::answering(|number| {
         let line = if number < 3 { "503 Busy" } else { "200 OK" };
-        Some(answer(line, "", ""))
+        Some(http_response(line, "", ""))
     })
     .await;
     let sandbox = started(Receipts::new().speed(10_000.0)).await;
@@ -758,7 +759,7 @@ async fn a_clock_that_runs_posts_by_itself() {
     assert!(receipts.iter().all(|it| it.fate == ReceiptFate::Taken), "{receipts:?}");
     assert_eq!(receiver.requests().len(), 9);
 
-    let failing = Receiver::answering(|_| Some(answer("500 Oh", "", ""))).await;
+    let failing = Receiver::answering(|_| Some(http_response("500 Oh", "", ""))).await;
     send(&sandbox, [message("c").dlr_callback_url(failing.url())]).await;
     sandbox.receipts_settled().await;
     let receipts = sandbox.receipts();
@@ -811,7 +812,7 @@ async fn so_many_posts_are_on_their_way_at_a_time() {
     let mut answered = 0;
     while let Some(mut stream) = open.pop() {
         read_request(&mut stream).await;
-        stream.write_all(&answer("200 OK", "", "")).await.unwrap();
+        stream.write_all(&http_response("200 OK", "", "")).await.unwrap();
         answered += 1;
         drop(stream);
         if answered <= 36 {
@@ -856,7 +857,7 @@ async fn an_advance_that_is_dropped_goes_on() {
             read_request(&mut stream).await;
             told.notify_one();
             held.acquire().await.unwrap().forget();
-            stream.write_all(&answer("200 OK", "", "")).await.unwrap();
+            stream.write_all(&http_response("200 OK", "", "")).await.unwrap();
         }
     })
     .await;

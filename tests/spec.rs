@@ -1,6 +1,6 @@
-//! The build: what it makes of a changed contract, and what it says about a broken one.
+//! The build: the code generated from a changed spec, and the error for a broken one.
 //!
-//! The tests run the modules of the build script on changed texts of the contract.
+//! The tests run the modules of the build script on modified copies of the spec.
 
 use std::fs;
 use std::path::Path;
@@ -26,15 +26,15 @@ fn text() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE)).unwrap()
 }
 
-/// The contract with places replaced, the first of each.
+/// The spec with places replaced, the first of each.
 fn changed(changes: &[(&str, &str)]) -> String {
     changes.iter().fold(text(), |text, (from, to)| {
-        assert!(text.contains(from), "{from:?} is not in the contract");
+        assert!(text.contains(from), "{from:?} is not in the spec");
         text.replacen(from, to, 1)
     })
 }
 
-/// The output of the build script for a contract.
+/// The output of the build script for a spec.
 struct Generated {
     types: File,
     tables: String,
@@ -124,13 +124,13 @@ fn a_response_member_copied_from_the_reference_page_is_lenient() {
         ),
     ]))
     .unwrap();
-    let of = |name| generated.field("BatchResponse", name).0;
-    assert_eq!(of("held_count"), "::std::option::Option<i64>");
-    assert_eq!(of("held_id"), "::std::option::Option<crate::types::Text>");
-    assert_eq!(of("held_at"), "::std::option::Option<crate::types::Timestamp>");
-    assert_eq!(of("held"), "::std::option::Option<Held>");
+    let field_type = |name| generated.field("BatchResponse", name).0;
+    assert_eq!(field_type("held_count"), "::std::option::Option<i64>");
+    assert_eq!(field_type("held_id"), "::std::option::Option<crate::types::Text>");
+    assert_eq!(field_type("held_at"), "::std::option::Option<crate::types::Timestamp>");
+    assert_eq!(field_type("held"), "::std::option::Option<Held>");
     assert_eq!(
-        of("reasons"),
+        field_type("reasons"),
         "::std::option::Option<crate::types::ReceivedList<crate::generated::types::Held>,>"
     );
     let (word, doc) = generated.field("Held", "word");
@@ -204,9 +204,10 @@ fn values_that_differ_in_case_are_two_unless_case_is_ignored() {
     assert!(generated.has_table(r#"#[doc = " New."] QUEUED = "QUEUED";"#), "{}", generated.tables);
     assert!(generated.has_table(r#"Queued = "queued";"#));
 
-    assert!(generated.has_table(
-        r#"true #[doc = " The channel of a message. Upper and lower case are the same."] Channel {"#
-    ));
+    assert!(
+        generated
+            .has_table(r#"true #[doc = " The channel of a message. Case-insensitive."] Channel {"#)
+    );
     let line = "        - LineNotification\n";
     let named = "        - LineNotification # LineNotification\n";
     let described = "        - LINE Official Notifications. # LineNotification\n";
@@ -263,7 +264,7 @@ const OPERATION: &str = "/paths/~1api~1v1~1subaccounts~1{subAccountId}~1lon~1bat
 
 #[test]
 #[allow(clippy::too_many_lines, reason = "a table")]
-fn a_broken_contract_is_one_error_with_place_pointer_and_rule() {
+fn a_broken_spec_is_one_error_with_place_pointer_and_rule() {
     let id = "        clientMessageId:\n          type: string\n          maxLength: 50\n";
     let at_id = "/components/schemas/Message/properties/clientMessageId";
     let in_id = |to: &str| id.replace("maxLength: 50", to);
@@ -393,7 +394,7 @@ fn a_broken_contract_is_one_error_with_place_pointer_and_rule() {
             "        clientMessageId:\n          type: string\n          maxLength: 50",
             9,
             at_id,
-            "a required member of a request has to be a `$ref`, or a list of one",
+            "a required member of a request has to be a `$ref`, or an array of one",
         ),
         (
             &[(
@@ -407,7 +408,7 @@ fn a_broken_contract_is_one_error_with_place_pointer_and_rule() {
         ),
         (
             &[("          items:\n            $ref: '#/components/schemas/MessageResult'\n", "")],
-            "        messages:\n          type: array\n          description: >-\n            The verdict",
+            "        messages:\n          type: array\n          description: >-\n            The result",
             9,
             "/components/schemas/BatchResponse/properties/messages",
             "an array needs `items`",
@@ -451,7 +452,7 @@ fn a_broken_contract_is_one_error_with_place_pointer_and_rule() {
             "    SmsFallback:\n",
             5,
             "/components/schemas/SmsFallback",
-            "an object of both a request and a response; copy it, one for each",
+            "used by both requests and responses; copy the schema and give each side its own",
         ),
         (
             &[(
@@ -493,7 +494,7 @@ fn a_broken_contract_is_one_error_with_place_pointer_and_rule() {
             "        default:\n",
             9,
             &operation("/responses/default"),
-            "has to be a status of three digits; the generator takes `default` for a success",
+            "has to be a status of three digits; the generator treats `default` as a success",
         ),
         (
             &[("      callbacks:\n", "      x-callbacks:\n")],
@@ -659,7 +660,7 @@ fn a_broken_contract_is_one_error_with_place_pointer_and_rule() {
     let mut wrong = Vec::new();
     for (changes, at, column, pointer, rule) in cases {
         let text = changed(changes);
-        let place = text.rfind(at).unwrap_or_else(|| panic!("{at:?} is not in the contract"));
+        let place = text.rfind(at).unwrap_or_else(|| panic!("{at:?} is not in the spec"));
         let start = place + at.len() - at.trim_start_matches('\n').len();
         let line = text[..start].matches('\n').count() + 1;
         let pointer = if pointer.is_empty() { String::new() } else { format!("#{pointer}: ") };

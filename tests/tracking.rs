@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::common::receipt::UMID;
-use crate::common::{NUMBER, assert_no_secrets, batch, client_of, message};
+use crate::common::{NUMBER, assert_no_secrets, batch, client_without_retries, message};
 
 const OTHER: &str = "15bb8ad1-d06e-418c-8dc7-ac8a00ffeb70";
 
@@ -262,9 +262,9 @@ async fn a_receipt_proves_that_a_message_was_taken_whose_answer_was_lost() {
 #[tokio::test]
 async fn what_was_not_sent_is_not_followed() {
     let refusing = Sandbox::builder().api_key("another").start().await.unwrap();
-    let refused = client_of(refusing.base_url()).build().unwrap();
+    let refused = client_without_retries(refusing.base_url()).build().unwrap();
     let closed = Sandbox::start().await.unwrap();
-    let nobody = client_of(closed.base_url()).build().unwrap();
+    let nobody = client_without_retries(closed.base_url()).build().unwrap();
     drop(closed);
     let batch = batch(&["a"]);
     let mut tracker = MessageTracker::new();

@@ -1,4 +1,4 @@
-//! Requests on the wire, their connections, and the outcome of a batch when the network fails.
+//! Requests on the wire, connections, and the outcome of a batch when the network fails.
 
 mod common;
 
@@ -26,20 +26,20 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use common::{
-    ACCEPTED, KEY, NUMBER, RawServer, answer, assert_no_secrets, batch, client_of, log, message,
-    own_client, printed, read_request, soon,
+    ACCEPTED, KEY, NUMBER, RawServer, assert_no_secrets, batch, client_without_retries,
+    custom_http_client, http_response, log, message, printed, read_request, within_10s,
 };
 
-/// Long enough for what has to happen, short enough to wait for.
+/// Long enough for an attempt, short enough to wait for.
 const SHORT: Duration = Duration::from_millis(300);
 /// How long an idle connection may be reused.
 const IDLE_LIMIT: Duration = Duration::from_secs(1);
 const BEYOND_THE_LIMIT: Duration = Duration::from_millis(1001);
 
-/// The error of a batch of one that is sent once, which has to come within seconds.
+/// The error of a batch of one that is sent once.
 async fn error_of(client: ClientBuilder) -> Error {
     let client = client.build().unwrap();
-    let error = soon(client.send(&batch(&["a"]))).await.unwrap_err();
+    let error = within_10s(client.send(&batch(&["a"]))).await.unwrap_err();
     let printed = printed(&error);
     assert_no_secrets(&printed);
     assert!(!printed.contains("/api/v1/"), "{printed}");
@@ -47,7 +47,7 @@ async fn error_of(client: ClientBuilder) -> Error {
 }
 
 async fn error_from(server: &RawServer) -> Error {
-    error_of(client_of(server.base_url())).await
+    error_of(client_without_retries(server.base_url())).await
 }
 
 fn assert_not_sent(error: &Error) {
@@ -76,7 +76,7 @@ fn assert_timed_out(error: &Error) {
 }
 
 /// A server that accepts every batch, and the requests that it read.
-async fn recording() -> (RawServer, Arc<Mutex<Vec<String>>>) {
+async fn recording_server() -> (RawServer, Arc<Mutex<Vec<String>>>) {
     let requests = Arc::new(Mutex::new(Vec::new()));
     let recorded = Arc::clone(&requests);
     let server = RawServer::start(move |mut stream| {
@@ -84,7 +84,7 @@ async fn recording() -> (RawServer, Arc<Mutex<Vec<String>>>) {
         async move {
             let request = read_request(&mut stream).await;
             recorded.lock().unwrap().push(request);
-            let accepted = answer("200 OK", "connection: close\r\n", ACCEPTED);
+            let accepted = http_response("200 OK", "connection: close\r\n", ACCEPTED);
             stream.write_all(&accepted).await.unwrap();
         }
     })
@@ -113,9 +113,9 @@ async fn a_request_is_the_generated_call_with_the_headers_of_the_hooks() {
         .messages([full, shared, message("c")])
         .build()
         .unwrap();
-    let (server, requests) = recording().await;
-    let client = client_of(format!("{}/gateway/", server.base_url())).build().unwrap();
-    soon(client.send(&batch)).await.unwrap();
+    let (server, requests) = recording_server().await;
+    let client = client_without_retries(format!("{}/gateway/", server.base_url())).build().unwrap();
+    within_10s(client.send(&batch)).await.unwrap();
 
     let requests = requests.lock().unwrap();
     let [request] = requests.as_slice() else { panic!("{requests:?}") };
@@ -134,19 +134,19 @@ async fn a_request_is_the_generated_call_with_the_headers_of_the_hooks() {
         format!("host: {}", server.address),
         format!("user-agent: lon-batch/{}", env!("CARGO_PKG_VERSION")),
     ];
-    // Among them no api-version, which the generator adds.
+    // `api-version`, which progenitor adds, is removed.
     assert_eq!(headers, expected);
 }
 
 #[tokio::test]
-async fn an_own_http_client_sends_the_key_and_the_user_agent_of_this_crate() {
+async fn custom_http_client_sends_the_key_and_the_user_agent_of_this_crate() {
     let mut headers = HeaderMap::new();
     headers.insert("authorization", "Bearer of another".parse().unwrap());
     headers.insert("api-version", "9".parse().unwrap());
-    let http = own_client().user_agent("other/1").default_headers(headers);
-    let (server, requests) = recording().await;
-    let client = client_of(server.base_url()).http_client(http).build().unwrap();
-    soon(client.send(&batch(&["a"]))).await.unwrap();
+    let http = custom_http_client().user_agent("other/1").default_headers(headers);
+    let (server, requests) = recording_server().await;
+    let client = client_without_retries(server.base_url()).http_client(http).build().unwrap();
+    within_10s(client.send(&batch(&["a"]))).await.unwrap();
     let request = requests.lock().unwrap().concat();
     for line in [format!("authorization: Bearer {KEY}\r\n"), "user-agent: lon-batch/".to_owned()] {
         assert_eq!(request.matches(&line).count(), 1, "{request}");
@@ -155,18 +155,18 @@ async fn an_own_http_client_sends_the_key_and_the_user_agent_of_this_crate() {
 }
 
 #[tokio::test]
-async fn an_own_http_client_with_http2_still_speaks_http_1_1() {
-    let (server, requests) = recording().await;
-    // Alone, it speaks HTTP/2 at once: the request above is no accident.
-    let http2 = own_client().http2_prior_knowledge().build().unwrap();
+async fn custom_http_client_with_http2_still_speaks_http_1_1() {
+    let (server, requests) = recording_server().await;
+    // Control: without the crate, this client speaks HTTP/2 at once.
+    let http2 = custom_http_client().http2_prior_knowledge().build().unwrap();
     let preface = oneshot_server().await;
     let sent = tokio::spawn(http2.get(preface.0).send());
-    assert!(soon(preface.1).await.unwrap().starts_with("PRI * HTTP/2.0"));
+    assert!(within_10s(preface.1).await.unwrap().starts_with("PRI * HTTP/2.0"));
     sent.abort();
 
-    let http = own_client().http2_prior_knowledge();
-    let client = client_of(server.base_url()).http_client(http).build().unwrap();
-    soon(client.send(&batch(&["a"]))).await.unwrap();
+    let http = custom_http_client().http2_prior_knowledge();
+    let client = client_without_retries(server.base_url()).http_client(http).build().unwrap();
+    within_10s(client.send(&batch(&["a"]))).await.unwrap();
     let requests = requests.lock().unwrap();
     let path = "/api/v1/subaccounts/my-subaccount/lon/batch";
     assert!(requests[0].starts_with(&format!("POST {path} HTTP/1.1\r\n")), "{requests:?}");
@@ -182,32 +182,32 @@ async fn oneshot_server() -> (String, oneshot::Receiver<String>) {
         let mut bytes = [0; 4096];
         let read = stream.read(&mut bytes).await.unwrap();
         seen.send(String::from_utf8_lossy(&bytes[..read]).into_owned()).unwrap();
-        // No answer that a client of HTTPS or HTTP/2 could read.
+        // Not a valid answer for HTTPS or HTTP/2.
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
     });
     (base_url, first)
 }
 
 #[tokio::test]
-async fn a_verbose_own_http_client_logs_no_key_and_no_number() {
+async fn a_verbose_custom_http_client_logs_no_key_and_no_number() {
     let body = format!(
         r#"{{"acceptedCount": 1, "rejectedCount": 0, "messages": [{{"user": {{"msisdn": "{NUMBER}"}}}}]}}"#
     );
-    log::listen();
-    let server = RawServer::answering(answer("200 OK", "", body)).await;
-    // Alone, it logs whatever goes through its connections.
-    let http = own_client().connection_verbose(true).build().unwrap();
+    log::start_capture();
+    let server = RawServer::answering(http_response("200 OK", "", body)).await;
+    // Control: without the crate, this client logs all traffic.
+    let http = custom_http_client().connection_verbose(true).build().unwrap();
     let sent = http.post(server.base_url()).bearer_auth(KEY).body(NUMBER).send().await.unwrap();
     sent.bytes().await.unwrap();
-    let verbose = log::take();
+    let verbose = log::drain();
     assert!(verbose.contains(KEY) && verbose.matches(NUMBER).count() == 2, "{verbose}");
 
-    let http = own_client().connection_verbose(true);
-    let client = client_of(server.base_url()).http_client(http).build().unwrap();
+    let http = custom_http_client().connection_verbose(true);
+    let client = client_without_retries(server.base_url()).http_client(http).build().unwrap();
     let batch = batch(&["a"]);
-    soon(client.send(&batch)).await.unwrap();
-    let logged = log::take();
-    assert!(logged.contains("TRACE") && logged.contains("sent a batch"), "{logged}");
+    within_10s(client.send(&batch)).await.unwrap();
+    let logged = log::drain();
+    assert!(logged.contains("TRACE") && logged.contains("accepted the batch"), "{logged}");
     assert_no_secrets(&logged);
 }
 
@@ -215,9 +215,10 @@ async fn a_verbose_own_http_client_logs_no_key_and_no_number() {
 #[tokio::test]
 async fn a_tls_handshake_that_fails_sends_nothing_and_offers_http_1_1_alone() {
     let (base_url, first) = oneshot_server().await;
-    let client = client_of(base_url.replace("http:", "https:")).http_client(own_client());
+    let client = client_without_retries(base_url.replace("http:", "https:"))
+        .http_client(custom_http_client());
     assert_not_sent(&error_of(client).await);
-    let hello = soon(first).await.unwrap();
+    let hello = within_10s(first).await.unwrap();
     assert!(hello.starts_with('\u{16}'), "a TLS handshake: {hello:?}");
     assert!(!hello.contains(KEY));
     // The list of protocols, each with its length before it.
@@ -233,11 +234,11 @@ async fn redirects_are_not_followed() {
         "307 Temporary Redirect",
         "308 Permanent Redirect",
     ];
-    let own = || Some(own_client().redirect(Policy::limited(10)));
+    let own = || Some(custom_http_client().redirect(Policy::limited(10)));
     for status in statuses {
-        // Nobody listens where it leads to: an error there would look as if nothing had been sent.
+        // Nothing listens at the target: following it would look like a batch that was not sent.
         let nobody = RawServer::answering("").await.base_url();
-        let elsewhere = RawServer::answering(answer("200 OK", "", ACCEPTED)).await;
+        let elsewhere = RawServer::answering(http_response("200 OK", "", ACCEPTED)).await;
         for (location, http) in [
             (&nobody, None),
             (&nobody, own()),
@@ -245,8 +246,9 @@ async fn redirects_are_not_followed() {
             (&elsewhere.base_url(), own()),
         ] {
             let location = format!("location: {location}/\r\n");
-            let server = RawServer::answering(answer(status, &location, "")).await;
-            let mut client = client_of(server.base_url()).retry(RetryPolicy::default());
+            let server = RawServer::answering(http_response(status, &location, "")).await;
+            let mut client =
+                client_without_retries(server.base_url()).retry(RetryPolicy::default());
             if let Some(http) = http {
                 client = client.http_client(http);
             }
@@ -263,23 +265,23 @@ async fn redirects_are_not_followed() {
 }
 
 #[tokio::test]
-async fn an_own_http_client_uses_no_proxy_to_this_machine() {
-    let proxy = RawServer::answering(answer("502 Bad Gateway", "", "")).await;
-    let server = RawServer::answering(answer("200 OK", "", ACCEPTED)).await;
-    let http = own_client().proxy(Proxy::all(proxy.base_url()).unwrap());
-    let client = client_of(server.base_url()).http_client(http).build().unwrap();
-    soon(client.send(&batch(&["a"]))).await.unwrap();
+async fn custom_http_client_uses_no_proxy_to_this_machine() {
+    let proxy = RawServer::answering(http_response("502 Bad Gateway", "", "")).await;
+    let server = RawServer::answering(http_response("200 OK", "", ACCEPTED)).await;
+    let http = custom_http_client().proxy(Proxy::all(proxy.base_url()).unwrap());
+    let client = client_without_retries(server.base_url()).http_client(http).build().unwrap();
+    within_10s(client.send(&batch(&["a"]))).await.unwrap();
     assert_eq!((server.connections(), proxy.connections()), (1, 0));
 }
 
-/// Set for the process that a test starts of itself.
+/// Set in the child process of a test.
 const CHILD: &str = "LON_BATCH_TEST_CHILD";
 
 #[test]
 fn a_proxy_of_the_environment_does_not_see_plain_http() {
-    // A proxy would be asked for this machine too, and get the key. Nothing listens on port 1.
+    // A proxy would also be used for this machine, and see the API key. Nothing listens on port 1.
     let child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "a_request_in_a_process_of_its_own"])
+        .args(["--exact", "request_ignores_proxy_environment_variables"])
         .env(CHILD, "1")
         .env("HTTP_PROXY", "http://127.0.0.1:1")
         .env("http_proxy", "http://127.0.0.1:1")
@@ -294,29 +296,29 @@ fn a_proxy_of_the_environment_does_not_see_plain_http() {
 }
 
 #[tokio::test]
-async fn a_request_in_a_process_of_its_own() {
-    let server = RawServer::answering(answer("200 OK", "", ACCEPTED)).await;
-    let client = client_of(server.base_url()).build().unwrap();
-    soon(client.send(&batch(&["a"]))).await.unwrap();
+async fn request_ignores_proxy_environment_variables() {
+    let server = RawServer::answering(http_response("200 OK", "", ACCEPTED)).await;
+    let client = client_without_retries(server.base_url()).build().unwrap();
+    within_10s(client.send(&batch(&["a"]))).await.unwrap();
     assert_eq!(server.connections(), 1);
     if env::var_os(CHILD).is_some() {
-        // The proxy of the environment is one that a client without our care would use.
-        let http = own_client().build().unwrap();
+        // Control: a client without our settings uses the proxy of the environment.
+        let http = custom_http_client().build().unwrap();
         let error = http.get(server.base_url()).send().await.unwrap_err();
         assert!(error.is_connect(), "{error:?}");
     }
 }
 
-// Connections that cannot be made.
+// Failing connects.
 
 #[tokio::test]
 async fn a_refused_connection_sends_nothing() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
-    let error = error_of(client_of(format!("http://{address}"))).await;
+    let error = error_of(client_without_retries(format!("http://{address}"))).await;
     assert_not_sent(&error);
-    // The text has what the operating system said.
+    // The text has the reason of the operating system.
     assert!(error.to_string().to_lowercase().contains("connection refused"), "{error}");
 }
 
@@ -336,8 +338,8 @@ impl Resolve for Broken {
 
 #[tokio::test]
 async fn a_name_that_is_not_found_sends_nothing() {
-    let http = own_client().dns_resolver(Arc::new(Broken { answers: true }));
-    let error = error_of(client_of("https://example.invalid").http_client(http)).await;
+    let http = custom_http_client().dns_resolver(Arc::new(Broken { answers: true }));
+    let error = error_of(client_without_retries("https://example.invalid").http_client(http)).await;
     assert_not_sent(&error);
     assert!(error.to_string().contains("no such name"), "{error}");
 }
@@ -347,8 +349,8 @@ async fn a_name_that_is_not_found_sends_nothing() {
 async fn a_dead_host_sends_nothing_with_default_timeouts() {
     let secs = Duration::from_secs;
     for (timeout, connects_for) in [(None, secs(10)), (Some(secs(12)), secs(6))] {
-        let http = own_client().dns_resolver(Arc::new(Broken { answers: false }));
-        let mut client = client_of("https://example.invalid").http_client(http);
+        let http = custom_http_client().dns_resolver(Arc::new(Broken { answers: false }));
+        let mut client = client_without_retries("https://example.invalid").http_client(http);
         if let Some(timeout) = timeout {
             client = client.timeout(timeout);
         }
@@ -359,8 +361,8 @@ async fn a_dead_host_sends_nothing_with_default_timeouts() {
         let waited = start.elapsed();
         assert!((connects_for..connects_for + SHORT).contains(&waited), "{waited:?}");
     }
-    // Also when the client retries by itself.
-    let http = own_client().dns_resolver(Arc::new(Broken { answers: false }));
+    // Also with the default retries.
+    let http = custom_http_client().dns_resolver(Arc::new(Broken { answers: false }));
     let client = Client::builder("my-subaccount", KEY).base_url("https://example.invalid");
     let client = client.http_client(http).build().unwrap();
     let start = Instant::now();
@@ -369,7 +371,7 @@ async fn a_dead_host_sends_nothing_with_default_timeouts() {
     assert!((secs(50)..secs(70)).contains(&waited), "{waited:?}");
 }
 
-/// The same on the wire: nobody accepts connections, and Linux drops those beyond the backlog.
+/// The same on the wire: the server accepts no connection, and Linux drops those beyond the backlog.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_host_that_accepts_no_connection_sends_nothing() {
@@ -382,10 +384,12 @@ async fn a_host_that_accepts_no_connection_sends_nothing() {
         filling.push(stream.unwrap());
         assert!(filling.len() < 16, "the backlog does not fill");
     }
-    assert_not_sent(&error_of(client_of(format!("http://{address}")).timeout(SHORT)).await);
+    assert_not_sent(
+        &error_of(client_without_retries(format!("http://{address}")).timeout(SHORT)).await,
+    );
 }
 
-// Connections that are lost.
+// Lost connections.
 
 #[tokio::test]
 async fn a_reset_before_the_request_is_read_leaves_it_unknown() {
@@ -420,31 +424,30 @@ async fn a_request_that_was_read_on_a_reused_connection_is_not_sent_again() {
         async move {
             read_request(&mut stream).await;
             requests.fetch_add(1, Ordering::SeqCst);
-            stream.write_all(&answer("200 OK", "", ACCEPTED)).await.unwrap();
+            stream.write_all(&http_response("200 OK", "", ACCEPTED)).await.unwrap();
             read_request(&mut stream).await;
             requests.fetch_add(1, Ordering::SeqCst);
         }
     })
     .await;
-    let client = client_of(server.base_url()).build().unwrap();
-    soon(client.send(&batch(&["a"]))).await.unwrap();
+    let client = client_without_retries(server.base_url()).build().unwrap();
+    within_10s(client.send(&batch(&["a"]))).await.unwrap();
     until_idle().await;
-    let error = soon(client.send(&batch(&["a"]))).await.unwrap_err();
+    let error = within_10s(client.send(&batch(&["a"]))).await.unwrap_err();
     assert_lost(&error);
     assert_eq!((requests.load(Ordering::SeqCst), server.connections()), (2, 1));
 }
 
-// Connections that are idle.
+// Idle connections.
 
-/// Lets the client put the connection of the last batch back among those that it can reuse, which
-/// it does in a task of its own.
+/// Lets the client return the last connection to its pool, which it does in a separate task.
 async fn until_idle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
 }
 
-/// Lets idle connections be idle for this time: the client asks tokio's clock when it takes one.
+/// Keeps connections idle for this time. The pool reads tokio's clock when it reuses one.
 async fn idle_for(time: Duration) {
     until_idle().await;
     tokio::time::pause();
@@ -453,12 +456,12 @@ async fn idle_for(time: Duration) {
 }
 
 /// A server that answers any number of requests on each connection.
-async fn keeping() -> RawServer {
+async fn keeping_server() -> RawServer {
     RawServer::start(async move |mut stream: TcpStream| {
-        // The client is gone in the end.
+        // Until the client disconnects.
         while stream.peek(&mut [0]).await.is_ok_and(|read| read > 0) {
             read_request(&mut stream).await;
-            stream.write_all(&answer("200 OK", "", ACCEPTED)).await.unwrap();
+            stream.write_all(&http_response("200 OK", "", ACCEPTED)).await.unwrap();
         }
     })
     .await
@@ -466,14 +469,16 @@ async fn keeping() -> RawServer {
 
 #[tokio::test]
 async fn a_connection_is_reused_after_less_than_a_second_and_not_after_more() {
-    let server = keeping().await;
-    for http in [None, Some(own_client()), Some(own_client().pool_idle_timeout(None))] {
-        let mut client = client_of(server.base_url());
+    let server = keeping_server().await;
+    for http in
+        [None, Some(custom_http_client()), Some(custom_http_client().pool_idle_timeout(None))]
+    {
+        let mut client = client_without_retries(server.base_url());
         if let Some(http) = http {
             client = client.http_client(http);
         }
         let client = client.build().unwrap();
-        let send = async || soon(client.send(&batch(&["a"]))).await.unwrap();
+        let send = async || within_10s(client.send(&batch(&["a"]))).await.unwrap();
         send().await;
         let mut connections = server.connections();
         let mut reused = 0;
@@ -482,7 +487,7 @@ async fn a_connection_is_reused_after_less_than_a_second_and_not_after_more() {
             send().await;
             idle_for(Duration::from_millis(900)).await;
             send().await;
-            // On a machine that was busy in between, the connection was idle for longer.
+            // On a busy machine, the connection may have been idle for longer.
             if start.elapsed() <= IDLE_LIMIT {
                 reused += 1;
                 assert_eq!(server.connections(), connections, "reused");
@@ -497,9 +502,11 @@ async fn a_connection_is_reused_after_less_than_a_second_and_not_after_more() {
     }
 }
 
-/// Runs a server in a thread of its own, so that it acts while the runtime of the client stands
-/// still and sees nothing of it.
-fn aside<F: Future<Output = ()>>(serve: impl FnOnce(TcpListener) -> F + Send + 'static) -> String {
+/// Runs a server in its own thread, so that it can act while the client's runtime is blocked and
+/// does not notice.
+fn serve_on_own_thread<F: Future<Output = ()>>(
+    serve: impl FnOnce(TcpListener) -> F + Send + 'static,
+) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let base_url = format!("http://{}", listener.local_addr().unwrap());
@@ -510,8 +517,8 @@ fn aside<F: Future<Output = ()>>(serve: impl FnOnce(TcpListener) -> F + Send + '
     base_url
 }
 
-/// A function that makes a server aside act, and the server's ends of it: a signal to act, and one
-/// that it has acted. Waiting for that blocks the thread of the client.
+/// A function that makes a server on its own thread act, and the server's ends of it: a signal to
+/// act, and one that it has acted. Waiting for that blocks the thread of the client.
 fn signals() -> (impl Fn(), tokio_mpsc::UnboundedReceiver<()>, mpsc::Sender<()>) {
     let (act, to_act) = tokio_mpsc::unbounded_channel();
     let (has_acted, acted) = mpsc::channel();
@@ -525,12 +532,12 @@ fn signals() -> (impl Fn(), tokio_mpsc::UnboundedReceiver<()>, mpsc::Sender<()>)
 #[tokio::test]
 async fn connections_closed_after_each_response_lose_nothing_with_long_pauses() {
     let (close, mut to_close, closed) = signals();
-    let base_url = aside(async move |listener| {
+    let base_url = serve_on_own_thread(async move |listener| {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
             read_request(&mut stream).await;
-            stream.write_all(&answer("200 OK", "", ACCEPTED)).await.unwrap();
-            // As soon as the client has the response.
+            stream.write_all(&http_response("200 OK", "", ACCEPTED)).await.unwrap();
+            // Once the client has the response.
             if to_close.recv().await.is_none() {
                 return;
             }
@@ -538,19 +545,19 @@ async fn connections_closed_after_each_response_lose_nothing_with_long_pauses() 
             closed.send(()).unwrap();
         }
     });
-    let client = client_of(base_url).build().unwrap();
+    let client = client_without_retries(base_url).build().unwrap();
     for _ in 0..50 {
-        soon(client.send(&batch(&["a"]))).await.expect("nothing is unknown");
+        within_10s(client.send(&batch(&["a"]))).await.expect("nothing is unknown");
         idle_for(BEYOND_THE_LIMIT).await;
-        // The client sees nothing of this before it sends again.
+        // The client does not notice before it sends again.
         close();
     }
 
-    // And a server that does not wait.
-    let server = RawServer::answering(answer("200 OK", "", ACCEPTED)).await;
-    let client = client_of(server.base_url()).build().unwrap();
+    // A server that closes immediately.
+    let server = RawServer::answering(http_response("200 OK", "", ACCEPTED)).await;
+    let client = client_without_retries(server.base_url()).build().unwrap();
     for sent in 1..=50 {
-        soon(client.send(&batch(&["a"]))).await.expect("nothing is unknown");
+        within_10s(client.send(&batch(&["a"]))).await.expect("nothing is unknown");
         assert_eq!(server.connections(), sent, "each was sent once");
         idle_for(BEYOND_THE_LIMIT).await;
     }
@@ -558,14 +565,14 @@ async fn connections_closed_after_each_response_lose_nothing_with_long_pauses() 
 
 /// A server that closes its half after each response, and reports when the client has closed the
 /// other.
-async fn closing() -> (RawServer, Arc<Notify>) {
+async fn closing_server() -> (RawServer, Arc<Notify>) {
     let closed = Arc::new(Notify::new());
     let notify = Arc::clone(&closed);
     let server = RawServer::start(move |mut stream| {
         let closed = Arc::clone(&notify);
         async move {
             read_request(&mut stream).await;
-            stream.write_all(&answer("200 OK", "", ACCEPTED)).await.unwrap();
+            stream.write_all(&http_response("200 OK", "", ACCEPTED)).await.unwrap();
             stream.shutdown().await.unwrap();
             // Another request would be read here, and the client would get no response to it.
             while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
@@ -578,13 +585,13 @@ async fn closing() -> (RawServer, Arc<Notify>) {
 
 #[tokio::test]
 async fn connections_closed_after_each_response_lose_nothing_once_the_client_saw_the_close() {
-    let (server, closed) = closing().await;
-    let client = client_of(server.base_url()).build().unwrap();
+    let (server, closed) = closing_server().await;
+    let client = client_without_retries(server.base_url()).build().unwrap();
     let mut slow = 0;
     for sent in 1..=50 {
-        soon(client.send(&batch(&["a"]))).await.expect("nothing is unknown");
+        within_10s(client.send(&batch(&["a"]))).await.expect("nothing is unknown");
         let start = Instant::now();
-        soon(closed.notified()).await;
+        within_10s(closed.notified()).await;
         // After the limit the client closes its connections by itself.
         slow += u32::from(start.elapsed() >= IDLE_LIMIT);
         assert!(slow < 5, "the client does not see the close");
@@ -595,11 +602,11 @@ async fn connections_closed_after_each_response_lose_nothing_once_the_client_saw
 
 #[tokio::test]
 async fn a_connection_closed_at_an_unknown_time_never_sends_a_batch_twice() {
-    let server = RawServer::answering(answer("200 OK", "", ACCEPTED)).await;
-    let client = client_of(server.base_url()).build().unwrap();
+    let server = RawServer::answering(http_response("200 OK", "", ACCEPTED)).await;
+    let client = client_without_retries(server.base_url()).build().unwrap();
     for sent in 1..=50 {
         // Without a pause, the client may not have seen the close when it sends.
-        if let Err(error) = soon(client.send(&batch(&["a"]))).await {
+        if let Err(error) = within_10s(client.send(&batch(&["a"]))).await {
             assert_lost(&error);
         }
         assert!(server.connections() <= sent);
@@ -611,10 +618,10 @@ async fn an_unsolicited_response_answers_no_batch_that_is_sent_after_the_idle_li
     let accepted = |batch_id: &str| {
         let body =
             format!(r#"{{"batchId": "{batch_id}", "acceptedCount": 1, "rejectedCount": 0}}"#);
-        answer("200 OK", "", body)
+        http_response("200 OK", "", body)
     };
     let (respond, mut to_respond, responded) = signals();
-    let base_url = aside(async move |listener| {
+    let base_url = serve_on_own_thread(async move |listener| {
         let mut connections = Vec::new();
         for number in 0.. {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -623,26 +630,26 @@ async fn an_unsolicited_response_answers_no_batch_that_is_sent_after_the_idle_li
             if to_respond.recv().await.is_none() {
                 return;
             }
-            // The client may have closed it by now.
+            // The client may have closed it already.
             let _ = stream.write_all(&accepted("unsolicited")).await;
             connections.push(stream);
             responded.send(()).unwrap();
         }
     });
-    let client = client_of(base_url).build().unwrap();
+    let client = client_without_retries(base_url).build().unwrap();
     for number in 0..50 {
-        let response = soon(client.send(&batch(&["a"]))).await.unwrap();
+        let response = within_10s(client.send(&batch(&["a"]))).await.unwrap();
         assert_eq!(response.batch_id.as_deref(), Some(format!("b-{number}").as_str()));
         idle_for(BEYOND_THE_LIMIT).await;
-        // The client sees nothing of this before it sends again.
+        // The client does not notice before it sends again.
         respond();
     }
 }
 
-// Responses that are late, cut or endless.
+// Late, truncated and endless responses.
 
-/// Sends part of an answer and then nothing, until the client is gone.
-async fn stalling(part: Vec<u8>) -> RawServer {
+/// Sends part of an answer and then nothing, until the client disconnects.
+async fn stalling_server(part: Vec<u8>) -> RawServer {
     let part = Arc::new(part);
     RawServer::start(move |mut stream| {
         let part = Arc::clone(&part);
@@ -658,25 +665,25 @@ async fn stalling(part: Vec<u8>) -> RawServer {
 #[tokio::test]
 async fn no_response_in_time_leaves_the_batch_unknown() {
     let late = async |part: &[u8]| {
-        let server = stalling(part.to_vec()).await;
-        error_of(client_of(server.base_url()).timeout(SHORT)).await
+        let server = stalling_server(part.to_vec()).await;
+        error_of(client_without_retries(server.base_url()).timeout(SHORT)).await
     };
     assert_timed_out(&late(b"").await);
-    // A head that is not whole is no response either.
+    // An incomplete head is not a response either.
     assert_unknown(&late(b"HTTP/1.1 200 OK\r\ncontent-le").await);
 }
 
 #[tokio::test]
 async fn a_timeout_of_one_call_applies_to_that_call() {
-    let server = stalling(Vec::new()).await;
-    for http in [None, Some(own_client().timeout(Duration::from_secs(600)))] {
-        let mut client = client_of(server.base_url()).connect_timeout(SHORT / 2);
+    let server = stalling_server(Vec::new()).await;
+    for http in [None, Some(custom_http_client().timeout(Duration::from_secs(600)))] {
+        let mut client = client_without_retries(server.base_url()).connect_timeout(SHORT / 2);
         if let Some(http) = http {
             client = client.http_client(http);
         }
         let client = client.build().unwrap().with_timeout(SHORT).unwrap();
         let start = Instant::now();
-        assert_timed_out(&soon(client.send(&batch(&["a"]))).await.unwrap_err());
+        assert_timed_out(&within_10s(client.send(&batch(&["a"]))).await.unwrap_err());
         assert!(start.elapsed() >= SHORT);
     }
 }
@@ -694,11 +701,11 @@ fn unreadable(error: &Error, reason: UnreadableReason, body: &[u8]) {
 async fn a_response_that_stalls_is_decided_by_its_status() {
     let stalled = async |status: &str, part: &str| {
         let head = format!("HTTP/1.1 {status}\r\ncontent-length: 100\r\n\r\n");
-        let server = stalling(format!("{head}{part}").into_bytes()).await;
-        error_of(client_of(server.base_url()).timeout(SHORT)).await
+        let server = stalling_server(format!("{head}{part}").into_bytes()).await;
+        error_of(client_without_retries(server.base_url()).timeout(SHORT)).await
     };
     let error = stalled("200 OK", r#"{"batchId": "b-1", "#).await;
-    unreadable(&error, UnreadableReason::Cut, br#"{"batchId": "b-1", "#);
+    unreadable(&error, UnreadableReason::Truncated, br#"{"batchId": "b-1", "#);
     let error = stalled("400 Bad Request", r#"{"code": 1"#).await;
     assert!(matches!(error, Error::Refused(_)), "{error:?}");
     assert_eq!(error.outcome(), OutcomeKind::NotSent);
@@ -709,25 +716,25 @@ async fn a_response_that_stalls_is_decided_by_its_status() {
 }
 
 #[tokio::test]
-async fn a_response_that_is_cut_is_accepted_but_unreadable() {
+async fn a_truncated_response_is_accepted_but_unreadable() {
     let body = r#"{"batchId": "b-1", "acceptedCount": 1, "rejectedCount": 0}"#;
-    let whole = answer("200 OK", "", body);
+    let whole = http_response("200 OK", "", body);
     for missing in [1, 10] {
         let server = RawServer::answering(&whole[..whole.len() - missing]).await;
         let came = &body.as_bytes()[..body.len() - missing];
-        unreadable(&error_from(&server).await, UnreadableReason::Cut, came);
+        unreadable(&error_from(&server).await, UnreadableReason::Truncated, came);
     }
     let server = RawServer::answering(&whole[..whole.len() - body.len()]).await;
     unreadable(&error_from(&server).await, UnreadableReason::Empty, b"");
-    // A whole body whose end was not marked is a response.
+    // A complete body without its end marker is a response.
     let chunked = format!(
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n",
         body.len()
     );
     let server = RawServer::answering(chunked).await;
-    let client = client_of(server.base_url()).build().unwrap();
+    let client = client_without_retries(server.base_url()).build().unwrap();
     let batch = batch(&["a"]);
-    let response = soon(client.send(&batch)).await.unwrap();
+    let response = within_10s(client.send(&batch)).await.unwrap();
     assert!(response.report(&batch).all_accepted());
 }
 
@@ -752,8 +759,8 @@ async fn a_response_without_end_is_read_up_to_a_bound() {
         })
         .await;
         assert_unknown(&error_from(&server).await);
-        // The client hung up: it read no more than it keeps, and what the sockets hold.
-        let written = soon(written).await.unwrap();
+        // The client hung up: it read only what it keeps, plus the buffers of the sockets.
+        let written = within_10s(written).await.unwrap();
         assert!(written < limit * 1024 * 1024, "{status}: {written} bytes");
     }
 }
@@ -764,12 +771,12 @@ async fn a_key_that_a_response_echoes_is_redacted() {
     let body = format!(
         r#"{{"batchId": "b {KEY}", "clientBatchId": "{escaped}", "acceptedCount": 1, "rejectedCount": 0}}"#
     );
-    let whole = answer("200 OK", "", &body);
+    let whole = http_response("200 OK", "", &body);
     let in_the_key = whole.len() - body.len() + body.find(KEY).unwrap() + 10;
-    // All at once, in parts, and cut in the middle of the key.
+    // All at once, in parts, and truncated in the middle of the key.
     for ends in [vec![whole.len()], vec![in_the_key, whole.len()], vec![in_the_key]] {
         let (whole, ends) = (whole.clone(), Arc::new(ends));
-        let is_cut = ends.last() == Some(&in_the_key);
+        let is_truncated = ends.last() == Some(&in_the_key);
         let server = RawServer::start(move |mut stream| {
             let (whole, ends) = (whole.clone(), Arc::clone(&ends));
             async move {
@@ -777,73 +784,73 @@ async fn a_key_that_a_response_echoes_is_redacted() {
                 let mut from = 0;
                 for to in ends.iter() {
                     stream.write_all(&whole[from..*to]).await.unwrap();
-                    // The client reads this part by itself.
+                    // The client reads this part separately.
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     from = *to;
                 }
             }
         })
         .await;
-        if is_cut {
+        if is_truncated {
             let error = error_from(&server).await;
-            unreadable(&error, UnreadableReason::Cut, br#"{"batchId": "b [redacted]"#);
+            unreadable(&error, UnreadableReason::Truncated, br#"{"batchId": "b [redacted]"#);
             continue;
         }
-        let client = client_of(server.base_url()).build().unwrap();
-        let response = soon(client.send(&batch(&["a"]))).await.unwrap();
+        let client = client_without_retries(server.base_url()).build().unwrap();
+        let response = within_10s(client.send(&batch(&["a"]))).await.unwrap();
         assert_eq!(response.batch_id.as_deref(), Some("b [redacted]"));
         assert_eq!(response.client_batch_id.as_deref(), Some("[redacted]"));
         assert_eq!(response.accepted_count, Some(1));
     }
 }
 
-// Sends at the same time, and sends that are dropped.
+// Concurrent and dropped sends.
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn sends_at_the_same_time_each_get_their_own_response() {
-    // Every other answer is cut; each send has to report its own.
+async fn concurrent_sends_each_get_their_own_response() {
+    // Every other answer is truncated. Each send must report its own.
     let turn = Arc::new(AtomicUsize::new(0));
     let server = RawServer::start(move |mut stream| {
         let turn = Arc::clone(&turn);
         async move {
             read_request(&mut stream).await;
-            let whole = answer("202 Accepted", "connection: close\r\n", ACCEPTED);
-            let cut = turn.fetch_add(1, Ordering::SeqCst) % 2;
-            stream.write_all(&whole[..whole.len() - cut]).await.unwrap();
+            let whole = http_response("202 Accepted", "connection: close\r\n", ACCEPTED);
+            let missing = turn.fetch_add(1, Ordering::SeqCst) % 2;
+            stream.write_all(&whole[..whole.len() - missing]).await.unwrap();
         }
     })
     .await;
-    let client = client_of(server.base_url()).build().unwrap();
+    let client = client_without_retries(server.base_url()).build().unwrap();
     let mut sends = JoinSet::new();
     for _ in 0..1000 {
         let client = client.clone();
         sends.spawn(async move { client.send(&batch(&["a"])).await });
     }
-    let (mut whole, mut cut) = (0, 0);
-    while let Some(result) = soon(sends.join_next()).await {
+    let (mut complete, mut truncated) = (0, 0);
+    while let Some(result) = within_10s(sends.join_next()).await {
         match result.unwrap() {
-            Ok(_) => whole += 1,
+            Ok(_) => complete += 1,
             Err(error) => {
                 unreadable(
                     &error,
-                    UnreadableReason::Cut,
+                    UnreadableReason::Truncated,
                     &ACCEPTED.as_bytes()[..ACCEPTED.len() - 1],
                 );
                 assert_eq!(error.status().unwrap().as_u16(), 202);
-                cut += 1;
+                truncated += 1;
             }
         }
     }
-    assert_eq!((whole, cut), (500, 500));
+    assert_eq!((complete, truncated), (500, 500));
 }
 
 #[tokio::test]
 async fn a_future_that_was_never_polled_sends_nothing() {
-    let server = RawServer::answering(answer("200 OK", "", ACCEPTED)).await;
-    let client = client_of(server.base_url()).build().unwrap();
+    let server = RawServer::answering(http_response("200 OK", "", ACCEPTED)).await;
+    let client = client_without_retries(server.base_url()).build().unwrap();
     let batch = batch(&["a"]);
     drop(client.send(&batch));
-    soon(client.send(&batch)).await.unwrap();
+    within_10s(client.send(&batch)).await.unwrap();
     assert_eq!(server.connections(), 1);
 }
 
@@ -861,10 +868,10 @@ async fn a_future_that_is_dropped_ends_its_request() {
         }
     })
     .await;
-    let client = client_of(server.base_url()).build().unwrap();
+    let client = client_without_retries(server.base_url()).build().unwrap();
     let task = tokio::spawn(async move { client.send(&batch(&["a"])).await.map(|_| ()) });
-    soon(read.notified()).await;
+    within_10s(read.notified()).await;
     task.abort();
-    soon(gone.notified()).await;
+    within_10s(gone.notified()).await;
     assert_eq!(server.connections(), 1);
 }

@@ -198,7 +198,7 @@ impl<J: Journal> Run<'_, J> {
         }
         let (positions, messages) = mem::take(&mut self.filling);
         let messages = positions.into_iter().zip(messages).map(|(position, message)| {
-            let outcome = Outcome::new(OutcomeKind::NotSent).because("the run stopped");
+            let outcome = Outcome::new(OutcomeKind::NotSent).with_reason("the run stopped");
             MessageOutcome { position, message, outcome, duplicate_of: None }
         });
         let messages: Vec<_> = messages.collect();

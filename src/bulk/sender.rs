@@ -136,7 +136,7 @@ impl<J: Journal> Sender<J> {
             });
             let reason =
                 if is_allowed { invalid(problems) } else { "recipient not allowed".into() };
-            let outcome = Outcome::new(OutcomeKind::NotSent).because(reason);
+            let outcome = Outcome::new(OutcomeKind::NotSent).with_reason(reason);
             sent.messages.push(MessageOutcome { position: place, message, outcome, duplicate_of });
         }
         piece
@@ -146,7 +146,7 @@ impl<J: Journal> Sender<J> {
     async fn send_piece(&self, mut piece: Piece, sent: &mut Sent) -> Option<Vec<Piece>> {
         let group = &*self.group;
         let count = piece.messages.len();
-        let not_sent = |why: &str| vec![Outcome::new(OutcomeKind::NotSent).because(why); count];
+        let not_sent = |why: &str| vec![Outcome::new(OutcomeKind::NotSent).with_reason(why); count];
         let mut retries = Retries::new(&group.retry, count);
         let outcomes = loop {
             if sent.stop.is_none() && !self.turn(count).await {
@@ -235,7 +235,7 @@ impl<J: Journal> Sender<J> {
 
 /// Outcomes with respect to earlier attempts that may have sent the messages.
 fn after(outcomes: Vec<Outcome>, piece: &Piece) -> Vec<Outcome> {
-    outcomes.into_iter().map(|outcome| outcome.after(piece.sent_before)).collect()
+    outcomes.into_iter().map(|outcome| outcome.unknown_if_sent_earlier(piece.sent_before)).collect()
 }
 
 /// The outcomes after the last attempt, and whether the messages are to be sent in halves.
@@ -342,7 +342,7 @@ fn invalid(problems: Vec<Problem>) -> String {
         problem.path = path.trim_start_matches('.').into();
         problem
     });
-    Invalid::new(Subject::Message, problems.collect()).to_string()
+    Invalid::new(Subject::Message, problems.collect()).to_line()
 }
 
 impl<J> Clone for Sender<J> {

@@ -1,16 +1,16 @@
-//! The header `Retry-After`.
+//! Parses the header `Retry-After`.
 
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 
-/// The longest wait, so that it can be added to any point in time.
+/// The longest wait, short enough to be added to any point in time.
 const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);
 
-/// How long to wait: seconds (rounded up), or a date. A date is compared with the response's `Date`,
-/// or else with the local clock, and is no wait if it is in the past. `None` if the header is missing
-/// or neither of the two.
+/// How long to wait: seconds (rounded up), or until a date. A date is compared with the response's
+/// `Date`, or else with the local clock. A date in the past means no wait. `None` if the header is
+/// missing or malformed.
 pub(crate) fn read(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     seconds(text).or_else(|| {
@@ -29,7 +29,7 @@ fn seconds(text: &str) -> Option<Duration> {
     if !digits(whole) || !digits(fraction) {
         return None;
     }
-    // All digits: a number that does not fit is too large.
+    // Only digits are left, so parsing fails only on overflow.
     let seconds = whole.parse::<u64>().unwrap_or(u64::MAX);
     let up = u64::from(fraction.bytes().any(|digit| digit != b'0'));
     Some(Duration::from_secs(seconds.saturating_add(up)).min(LONGEST))

@@ -6,7 +6,7 @@ const MIN_DIGITS: usize = 7;
 
 /// A phone number in E.164 form: `+`, then 7 to 15 ASCII digits, the first not `0`.
 ///
-/// It is `Copy` and needs no heap. `Display` writes it in full. `Debug` masks all digits but the
+/// It is `Copy` and needs no heap. `Display` writes it in full. `Debug` masks all digits except the
 /// last two.
 ///
 /// ```
@@ -25,11 +25,11 @@ const MIN_DIGITS: usize = 7;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Msisdn(Text<{ 1 + MAX_DIGITS }>);
 
-/// Why a text is not an [`Msisdn`]. It never contains the text.
+/// Why a text is not an [`Msisdn`]. Never contains the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MsisdnError {
-    /// The text is empty, or has nothing but separators.
+    /// The text is empty, or has only separators.
     #[error("empty")]
     Empty,
     /// It does not start with `+`. This crate never guesses a country code.
@@ -54,7 +54,7 @@ pub enum MsisdnError {
         /// The number of digits.
         digits: usize,
     },
-    /// It contains a character that does not belong there.
+    /// It contains a character other than a digit.
     #[error("the character at position {position} is not a digit")]
     Character {
         /// The position in the text, counted in characters from 1.

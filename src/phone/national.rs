@@ -12,11 +12,11 @@ const MIN_DIGITS: usize = 4;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NationalNumber(Text<MAX_DIGITS>);
 
-/// Why a text is not a [`NationalNumber`]. It never contains the text.
+/// Why a text is not a [`NationalNumber`]. Never contains the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NationalNumberError {
-    /// The text is empty, or has nothing but separators.
+    /// The text is empty, or has only separators.
     #[error("empty")]
     Empty,
     /// It contains `(0)`, and whether the zero belongs to the number is unclear. Only lenient
@@ -29,7 +29,7 @@ pub enum NationalNumberError {
         /// The number of digits.
         digits: usize,
     },
-    /// It contains a character that does not belong there, such as `+`.
+    /// It contains a character other than a digit, such as `+`.
     #[error("the character at position {position} is not a digit")]
     Character {
         /// The position in the text, counted in characters from 1.
@@ -38,7 +38,7 @@ pub enum NationalNumberError {
 }
 
 impl NationalNumber {
-    /// Parses a number of digits alone.
+    /// Parses a number that consists of digits only.
     ///
     /// # Errors
     /// [`NationalNumberError`] names the first rule that the text breaks.
@@ -79,8 +79,8 @@ impl fmt::Debug for NationalNumber {
 
 /// The country of a [`NationalNumber`]: any two ASCII letters, sent in upper case.
 ///
-/// The platform does not document which codes it knows: its page names `uk`, which is not the
-/// ISO 3166 code (see `spec/README.md`). So no code is refused or rewritten.
+/// The platform does not document its codes: its page names `uk`, which is not the ISO 3166 code
+/// (see `spec/README.md`). So no code is refused or rewritten.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CountryCode(Text<2>);
 

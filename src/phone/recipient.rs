@@ -2,8 +2,8 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
-    CountryCode, CountryCodeError, Msisdn, MsisdnError, NationalNumber, NationalNumberError, not_a,
-    starts_with_plus,
+    CountryCode, CountryCodeError, Msisdn, MsisdnError, NationalNumber, NationalNumberError,
+    hide_value, starts_with_plus,
 };
 use crate::json::OnlyObject;
 
@@ -41,7 +41,7 @@ pub enum Recipient {
     },
 }
 
-/// Why a number and a country are not a [`Recipient`]. It contains neither of them.
+/// Why a number and a country are not a [`Recipient`]. Contains neither of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecipientError {
@@ -84,9 +84,9 @@ impl Recipient {
 
     /// Parses the two members of a `user`.
     ///
-    /// A number that starts with `+` has to be an [`Msisdn`]. The platform needs no country beside
-    /// it, so the country is checked and then left out. Any other number is a [`NationalNumber`]
-    /// and needs a country.
+    /// A number that starts with `+` must be an [`Msisdn`]. Its country is checked and then
+    /// dropped, because the platform does not need it. Any other number is a [`NationalNumber`] and
+    /// needs a country.
     ///
     /// # Errors
     /// [`RecipientError`] says which of the two is wrong, and why.
@@ -99,9 +99,9 @@ impl Recipient {
         Ok((NationalNumber::parse(msisdn)?, country).into())
     }
 
-    /// As [`parse`](Self::parse), for a number and a country as people type them, for instance in
+    /// Like [`parse`](Self::parse), for a number and a country as people type them, for instance in
     /// two columns of a spreadsheet. The number is parsed [leniently](super#lenient-parsing). The
-    /// country is trimmed, and a blank one counts as none.
+    /// country is trimmed, and a blank country counts as none.
     ///
     /// ```
     /// use lon_batch::Recipient;
@@ -169,13 +169,13 @@ impl Serialize for Recipient {
     }
 }
 
-/// Parses an object as [`Recipient::parse`] does. It refuses a list, a member that is unknown or
-/// appears twice, and a member that is not a text. `country` may be `null`.
+/// Parses an object like [`Recipient::parse`]. Refuses an array, a member that is unknown or
+/// appears twice, and a member that is not a string. `country` may be `null`.
 impl<'de> Deserialize<'de> for Recipient {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let expected = "expected an object with the text `msisdn` and optionally `country`";
+        let expected = "expected an object with the string `msisdn` and optionally `country`";
         let OnlyObject(user) = OnlyObject::<User<String>>::deserialize(deserializer)
-            .map_err(|error| not_a(&error, expected))?;
+            .map_err(|error| hide_value(&error, expected))?;
         Self::parse(&user.msisdn, user.country.as_deref()).map_err(D::Error::custom)
     }
 }

@@ -97,7 +97,7 @@ impl Serialize for Umid {
 
 impl<'de> Deserialize<'de> for Umid {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::json::with_text(deserializer, |text| Self::from(text))
+        crate::json::deserialize_as_string(deserializer, |text| Self::from(text))
     }
 }
 

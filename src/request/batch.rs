@@ -1,4 +1,4 @@
-//! A batch that is known to be valid.
+//! A valid batch.
 
 use std::fmt;
 
@@ -10,18 +10,17 @@ use crate::types::{BatchRequest, ClientId, Message};
 
 /// 1 to 1,000 valid messages, for [`Client::send`](crate::Client::send).
 ///
-/// Build one with [`Batch::builder`], make one from a [`BatchRequest`], or parse one from JSON or
-/// another self-describing serde format. Each way checks the same rules:
+/// Create it with [`Batch::builder`], from a [`BatchRequest`], or from JSON or another
+/// self-describing serde format. All check the same rules:
 ///
 /// - the number of messages;
 /// - the length of clientBatchId (100 characters), clientMessageId (50) and the source of an SMS
 ///   (16), in Unicode scalar values;
-/// - no clientMessageId twice;
+/// - unique clientMessageIds;
 /// - URLs are absolute http or https URLs;
-/// - a content has something set, and an SMS fallback a text.
+/// - content is not empty, and an SMS fallback has a text.
 ///
-/// `Debug` shows the size of a batch and not its messages. A request that was not checked cannot
-/// be sent:
+/// `Debug` shows the size of a batch but not its messages. An unchecked request cannot be sent:
 ///
 /// ```compile_fail,E0308
 /// # async fn example(client: lon_batch::Client, request: lon_batch::types::BatchRequest) {
@@ -35,32 +34,32 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Starts a batch without messages.
+    /// Starts an empty batch.
     pub fn builder() -> BatchBuilder {
         BatchBuilder::default()
     }
 
-    /// Parses a batch from the JSON that is sent for it.
+    /// Parses a batch from request JSON.
     ///
-    /// A member that is `null` counts as not set, unless it is a list. A byte order mark is skipped.
-    /// A batch whose JSON has no `includeMessagesInResponse` is sent without it, and then the response lists no
-    /// messages; [`hints`](Self::hints) reports that.
+    /// A member that is `null` counts as not set, unless it is an array. A byte order mark is
+    /// skipped. If the JSON has no `includeMessagesInResponse`, the response lists no results;
+    /// [`hints`](Self::hints) reports that.
     ///
     /// ```
     /// let error = lon_batch::Batch::from_json(br#"{"messages": [
-    ///     {"user": {"msisdn": "+6591234567"}, "content": {"titel": "Hello"}}
+    ///     {"user": {"msisdn": "+66812345678"}, "content": {"titel": "Hello"}}
     /// ]}"#).unwrap_err();
     /// assert_eq!(error.problems()[0].path, "messages[0].content.titel");
     /// ```
     ///
     /// # Errors
-    /// The first value that is missing, unknown or of another type than the API's, with its path
-    /// and without the value; or else every broken rule.
+    /// Reports the first malformed value with its path, but without the value. If the JSON is well
+    /// formed, reports every broken rule.
     pub fn from_json(json: &[u8]) -> Result<Self, Invalid> {
         Self::try_from(read::request(json)?)
     }
 
-    /// The messages, in the order in which they are sent.
+    /// The messages, in the order of the request.
     pub fn messages(&self) -> &[Message] {
         &self.request.messages
     }
@@ -81,7 +80,7 @@ impl Batch {
         &self.request
     }
 
-    /// The request, to change it and make a batch of it again.
+    /// Returns the request, for instance to change it and create a new batch.
     pub fn into_request(self) -> BatchRequest {
         self.request
     }
@@ -92,7 +91,7 @@ impl Batch {
     }
 }
 
-/// Checks the request as [`BatchBuilder::build`] does.
+/// Checks the request like [`BatchBuilder::build`].
 impl TryFrom<BatchRequest> for Batch {
     type Error = Invalid;
 
@@ -105,8 +104,8 @@ impl TryFrom<BatchRequest> for Batch {
     }
 }
 
-/// Parses and checks a batch. The error of the format repeats no value, and has the text of the
-/// [`Invalid`] if a rule is broken.
+/// Parses and checks a batch. The format's error repeats no value. If a rule is broken, it has the
+/// text of the [`Invalid`].
 impl<'de> Deserialize<'de> for Batch {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let request = read::request_of(deserializer)?;
@@ -123,8 +122,8 @@ impl fmt::Debug for Batch {
     }
 }
 
-/// The schema of a [`BatchRequest`]. Rules that no schema can state, such as that no
-/// clientMessageId occurs twice, are not in it.
+/// The schema of [`BatchRequest`]. It cannot express every rule, for instance unique
+/// clientMessageIds.
 #[cfg(feature = "schemars")]
 impl schemars::JsonSchema for Batch {
     fn schema_name() -> std::borrow::Cow<'static, str> {
@@ -174,8 +173,8 @@ impl BatchBuilder {
 
     /// Sets whether the response lists a result for every message, or only counts them.
     ///
-    /// Default: it does, because otherwise nobody knows who got what. The platform's own default is
-    /// that it does not.
+    /// Default: it lists them. The platform's own default is only the counts, which do not say
+    /// which messages were accepted.
     #[must_use]
     pub fn include_messages_in_response(mut self, include: bool) -> Self {
         self.request.include_messages_in_response = Some(include);
@@ -185,8 +184,8 @@ impl BatchBuilder {
     /// Checks the batch.
     ///
     /// # Errors
-    /// Every broken rule of the batch and its messages, each with its path. [`Batch`] lists the
-    /// rules.
+    /// Returns every broken rule of the batch and its messages, each with its path. [`Batch`] lists
+    /// the rules.
     pub fn build(self) -> Result<Batch, Invalid> {
         Batch::try_from(self.request)
     }

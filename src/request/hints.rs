@@ -10,7 +10,7 @@ use crate::types::{BatchRequest, Content, Icon, Message, SmsFallback, Text};
 
 /// A probable mistake in a batch. The API accepts it.
 ///
-/// `Display` writes it with its path, such as `messages[3].content.list: ...`. It repeats no value.
+/// `Display` writes its path, such as `messages[3].content.list: ...`, and repeats no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hint {
@@ -34,14 +34,14 @@ pub enum HintKind {
     /// The batch does not ask for results. Only a batch has this hint.
     #[error("includeMessagesInResponse: not true, so the response will list no results")]
     NoResults,
-    /// The message has no id of yours.
+    /// The message has no clientMessageId.
     #[error("clientMessageId: not set, so the message may not be matched with its result")]
     NoClientMessageId,
     /// See [`Msisdn::has_trunk_prefix`](crate::Msisdn::has_trunk_prefix).
     #[error("user.msisdn: the 0 after the country code is probably a trunk prefix; leave it out")]
     TrunkPrefix,
-    /// The number is not one of Japan (+81), Thailand (+66) or Taiwan (+886), the only countries
-    /// where LINE has notifications. The country decides for a national number.
+    /// The number is outside Japan (+81), Thailand (+66) and Taiwan (+886), the only countries
+    /// where LINE has notifications. For a national number the country decides.
     #[error("user: not a number of Japan, Thailand or Taiwan, where LINE has notifications")]
     Country,
     /// The title is missing or blank. LINE's templates have one; the API does not require it.
@@ -56,13 +56,13 @@ pub enum HintKind {
     /// The message has this many buttons. LINE allows at most 2.
     #[error("content.actions: {0} buttons, LINE allows at most {MAX_ACTIONS}")]
     Actions(usize),
-    /// Title, greeting, emphasis, list and explanation, with their labels, have this many grapheme
-    /// clusters (what a reader sees as one character). That is more than 500 in any unit.
+    /// Title, greeting, emphasis, list and explanation, with labels, have this many grapheme
+    /// clusters (user-visible characters). More than 500 is too long by any way of counting.
     #[error("content: {0} characters, more than {MAX_CHARACTERS}, so it will probably be refused")]
     TooLong(usize),
-    /// The same texts have at most 500 grapheme clusters, but this many UTF-16 code units. LINE
-    /// [counts] most texts in UTF-16 units and some in grapheme clusters. The two differ for emoji
-    /// and for Thai, whose combining marks are units of their own.
+    /// The same texts have at most 500 grapheme clusters, but this many UTF-16 code units, which is
+    /// more than 500. LINE [counts] most texts in UTF-16 units and some in grapheme clusters. The two
+    /// differ for emoji and for Thai, whose combining marks are separate units.
     ///
     /// [counts]: https://developers.line.biz/en/docs/messaging-api/text-character-count/
     #[error("content: {0} UTF-16 units, more than {MAX_CHARACTERS}, so it may be refused")]

@@ -1,6 +1,6 @@
 //! Builder methods of the generated request types.
 //!
-//! None of them can fail. Building the batch reports what is wrong with a message.
+//! None of them can fail. Building the batch reports the problems of a message.
 
 use crate::types::{
     Action, ClientId, Content, Emphasis, Encoding, Icon, ListItem, Message, SmsFallback, Text,
@@ -9,7 +9,8 @@ use crate::types::{
 impl Message {
     /// Sets your own reference, at most 50 characters and different from every other in the batch.
     ///
-    /// It is the only thing that matches the message with its result and its delivery receipts.
+    /// It matches the message with its result. If the response is lost, it is also the only way to
+    /// match delivery receipts.
     #[must_use]
     pub fn client_message_id(mut self, id: impl Into<ClientId>) -> Self {
         self.client_message_id = Some(id.into());
@@ -33,12 +34,12 @@ impl Message {
 }
 
 impl Content {
-    /// Starts a content with a title. One without a title starts as `Content::default()`.
+    /// Creates content with a title. Use `Content::default()` for content without one.
     pub fn new(title: impl Into<Text>) -> Self {
         Self { title: Some(title.into()), ..Self::default() }
     }
 
-    /// Sets the name of the company that sends.
+    /// Sets the name of the company that sends the notification.
     #[must_use]
     pub fn company(mut self, company: impl Into<Text>) -> Self {
         self.company = Some(company.into());
@@ -52,7 +53,7 @@ impl Content {
         self
     }
 
-    /// Sets the one line that stands out: its label and its text.
+    /// Sets the one highlighted line: its label and its text.
     #[must_use]
     pub fn emphasis(mut self, label: impl Into<Text>, content: impl Into<Text>) -> Self {
         self.emphasis = Some(Emphasis {
@@ -88,8 +89,8 @@ impl Content {
         self
     }
 
-    /// Adds a button: its text, and the page that it opens, an absolute http or https URL. LINE
-    /// itself shows at most 2.
+    /// Adds a button: its text, and the absolute http or https URL that it opens. LINE itself shows
+    /// at most 2.
     #[must_use]
     pub fn action(mut self, title: impl Into<Text>, url: impl Into<Text>) -> Self {
         self.actions.push(Action {
@@ -102,12 +103,12 @@ impl Content {
 }
 
 impl SmsFallback {
-    /// Starts an SMS with its text.
+    /// Creates an SMS with its text.
     pub fn new(text: impl Into<Text>) -> Self {
         Self { text: Some(text.into()), ..Self::default() }
     }
 
-    /// Sets the sender that the SMS shows, a number or a name, at most 16 characters.
+    /// Sets the sender of the SMS: a number or a name of at most 16 characters.
     #[must_use]
     pub fn source(mut self, source: impl Into<Text>) -> Self {
         self.source = Some(source.into());

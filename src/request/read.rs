@@ -1,4 +1,4 @@
-//! Parses a request strictly: nothing is guessed, dropped or read as something else.
+//! Parses a request strictly: it guesses, drops and converts nothing.
 
 use serde::de::{Deserialize, Deserializer, Error};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use crate::json::{OnlyObject, type_of, without_byte_order_mark};
 use crate::redact;
 use crate::types::BatchRequest;
 
-/// The request, or the first value in it that is malformed. No error repeats a value.
+/// Parses a request, or reports the first malformed value. No error repeats a value.
 pub(super) fn request(json: &[u8]) -> Result<BatchRequest, Invalid> {
     let json = without_byte_order_mark(json);
     let not_json =
@@ -25,7 +25,7 @@ pub(super) fn request(json: &[u8]) -> Result<BatchRequest, Invalid> {
     same_types(&value, &written, "").map_or(Ok(request), Err)
 }
 
-/// The request from any self-describing format.
+/// Parses a request from any self-describing format.
 pub(super) fn request_of<'de, D: Deserializer<'de>>(read: D) -> Result<BatchRequest, D::Error> {
     let request =
         OnlyObject::deserialize(read).map_err(|error| D::Error::custom(without_value(&error)))?;
@@ -36,7 +36,7 @@ fn malformed(path: &str, rule: Rule) -> Invalid {
     Invalid::new(Subject::Batch, vec![Problem::new(path, rule)])
 }
 
-/// A path whose last member may have a name that the API does not have, even a phone number.
+/// A path in which the last member may be unknown, and its name even a phone number.
 fn printable(path: &Path) -> String {
     let text = path.to_string();
     match path.iter().next_back() {
@@ -49,14 +49,14 @@ fn printable(path: &Path) -> String {
     }
 }
 
-/// An error of serde without the value that it repeats. serde writes "invalid type: {value},
+/// An error of serde without the repeated value. serde writes "invalid type: {value},
 /// expected {type}" and "unknown field `{name}`, expected {names}".
 fn without_value(error: &impl ToString) -> String {
     let error = error.to_string();
     let text = error.rsplit_once(" at line ").map_or(&*error, |(text, _)| text);
     let expected = match text.rfind(", expected ").map_or("", |at| &text[at..]) {
         rust if rust.starts_with(", expected struct ") => ", expected an object",
-        ", expected a sequence" => ", expected a list",
+        ", expected a sequence" => ", expected an array",
         expected => expected,
     };
     let repeats = [
@@ -66,15 +66,15 @@ fn without_value(error: &impl ToString) -> String {
         ("unknown variant", "not a value of the API"),
         ("unknown field", "not a member of the API"),
     ];
-    // Some formats put a path in front.
+    // Some formats prepend a path.
     match repeats.into_iter().find(|(phrase, _)| text.contains(phrase)) {
-        Some((_, what)) => format!("{what}{expected}"),
+        Some((_, label)) => format!("{label}{expected}"),
         None => redact::mask(text, &[]),
     }
 }
 
-/// The first value that was read as one of another type: a list as an object, a number as a text.
-/// Derived types and texts accept both.
+/// The first value that was converted: an array to an object, or a number to a string. Derived
+/// types and texts accept both.
 fn same_types(read: &Value, written: &Value, path: &str) -> Option<Invalid> {
     match (read, written) {
         (Value::Object(read), Value::Object(written)) => read.iter().find_map(|(name, value)| {

@@ -12,13 +12,13 @@ use crate::types::{Encoding, SmsFallback};
 /// | UCS-2 | UTF-16 code unit | 70 | 67 |
 ///
 /// In GSM-7, form feed and each of `^ { } \ [ ~ ] | €` take two septets. In UCS-2, a character
-/// above U+FFFF, such as an emoji, takes two units. A segment ends one unit early rather than split
-/// either pair.
+/// above U+FFFF, such as an emoji, takes two units. A segment ends one unit early rather than
+/// split either pair.
 ///
 /// 8x8 does not document how the SMS of a notification is split. The sizes are those of its
-/// [SMS API], which charges each segment as one SMS and cuts a text off after 10. That API counts
+/// [SMS API], which charges each segment as one SMS and truncates after 10 segments. That API counts
 /// in "characters". This estimate counts units of 3GPP TS 23.038, with the default alphabet and its
-/// extension table. It uses no national language table, and replaces no character by a similar one.
+/// extension table. It uses no national language tables, and replaces no character by a similar one.
 ///
 /// ```
 /// use lon_batch::request::{SmsEncoding, SmsSegments};
@@ -50,7 +50,7 @@ pub enum SmsEncoding {
     Ucs2,
 }
 
-/// The default alphabet, in the order of its table. The missing code, 0x1B, leads to the extension.
+/// The default alphabet, in the order of its table. The missing code, 0x1B, selects the extension.
 const ALPHABET: &str = concat!(
     "@£$¥èéùìòÇ\nØø\rÅå",
     "Δ_ΦΓΛΩΠΨΣΘΞÆæßÉ",
@@ -66,7 +66,7 @@ const EXTENSION: &str = "\u{c}^{}\\[~]|€";
 impl SmsSegments {
     /// Estimates the segments of a text for the encoding that the request asks for.
     ///
-    /// `AUTO` means GSM-7 if it has every character of the text, and otherwise UCS-2. With `GSM7`,
+    /// `AUTO` means GSM-7 if it has every character of the text, otherwise UCS-2. With `GSM7`,
     /// a character outside GSM-7 counts as one septet, as if it were replaced by `?`. 8x8 does not
     /// document what happens to it.
     pub fn estimate(text: &str, encoding: Encoding) -> Self {

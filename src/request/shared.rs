@@ -1,4 +1,4 @@
-//! The content of a message: its own, or one that many messages share.
+//! The content of a message: its own or shared.
 
 use std::fmt;
 use std::ops::Deref;
@@ -9,10 +9,10 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::types::Content;
 
-/// A content for any number of messages. Cloning it copies a pointer.
+/// Content shared by any number of messages. Cloning it copies a pointer.
 ///
-/// It is made `From` a [`Content`], serialised once at that moment, and copied into each body. To
-/// change it, clone the content, change the clone, and make a new handle of that.
+/// Create it with `SharedContent::from(content)`. It is serialised once, and the JSON is copied
+/// into each request. To change it, edit a clone of the content and create a new `SharedContent`.
 ///
 /// The JSON is embedded by `serde_json`. Text formats other than JSON are not supported; binary
 /// formats serialise the content itself.
@@ -26,7 +26,7 @@ struct Inner {
 }
 
 impl SharedContent {
-    /// Where the content is in memory, the same for every clone of a handle.
+    /// The address of the content, equal for all clones.
     pub(super) fn address(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
     }
@@ -74,14 +74,14 @@ impl Serialize for SharedContent {
     }
 }
 
-/// The content of one message. It reads as a [`Content`], and compares as one.
+/// The content of one message. It dereferences to [`Content`] and compares like it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged, from = "Content")]
 #[allow(clippy::large_enum_variant, reason = "most messages of a batch are of one variant")]
 pub enum MessageContent {
-    /// The content of this message alone.
+    /// Content of this message only.
     Own(Content),
-    /// A content that other messages have too.
+    /// Content that other messages share.
     Shared(SharedContent),
 }
 

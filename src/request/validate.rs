@@ -1,5 +1,5 @@
-//! Checks a request against the contract. The build generates a [`Validate`] for each of its
-//! objects; the rules that no schema can state are in [`problems`].
+//! Validates a request. The build generates a [`Validate`] for each request object. [`problems`]
+//! adds the rules that no schema can express.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,12 +12,12 @@ use super::{MessageContent, SharedContent};
 use crate::invalid::{Problem, Rule};
 use crate::types::{BatchRequest, Content, Message, SmsFallback, Text};
 
-/// Checks a value and what it contains.
+/// Validates a value and its members.
 pub(crate) trait Validate {
     fn validate(&self, path: &Path<'_>, found: &mut Found);
 }
 
-/// Where a value is. It is written only when the value breaks a rule.
+/// The path of a value. It is formatted only if the value breaks a rule.
 pub(crate) enum Path<'a> {
     Root,
     Member(&'a Path<'a>, &'static str),
@@ -39,10 +39,10 @@ impl fmt::Display for Path<'_> {
 #[derive(Default)]
 pub(crate) struct Found {
     problems: Vec<Problem>,
-    /// Scheme and authority of valid URLs: those of a batch share a few.
+    /// Scheme and authority of valid URLs. The URLs of a batch usually share a few.
     origins: Vec<String>,
-    /// The address of the last valid shared content: most messages of a batch share it.
-    content: usize,
+    /// The address of the last valid shared content. The messages of a batch usually share one.
+    last_valid_content: usize,
 }
 
 impl Found {
@@ -74,7 +74,7 @@ impl Found {
     }
 
     pub fn length(&mut self, path: &Path<'_>, name: &'static str, text: Option<&str>, max: usize) {
-        // A text has no more characters than bytes.
+        // A text has at most as many characters as bytes.
         let found = text.filter(|text| text.len() > max).map_or(0, |text| text.chars().count());
         if found > max {
             self.add(&Path::Member(path, name), Rule::TooLong { found, max });
@@ -113,13 +113,13 @@ pub(crate) fn problems(request: &BatchRequest) -> Vec<Problem> {
     found.problems
 }
 
-/// The messages whose clientMessageId an earlier one has, each with the first that has it.
+/// Messages with a repeated clientMessageId, each with the first message that has it.
 fn duplicates(messages: &[Message]) -> Vec<(usize, usize)> {
     let ids = || {
         let messages = messages.iter().enumerate();
         messages.filter_map(|(index, message)| Some((message.client_message_id.as_deref()?, index)))
     };
-    // Ids that count up, as most do, are all different.
+    // Ascending ids are unique.
     if ids().is_sorted_by(|(one, _), (next, _)| (one.len(), *one) < (next.len(), *next)) {
         return Vec::new();
     }
@@ -155,24 +155,25 @@ impl Validate for MessageContent {
 
 impl Validate for SharedContent {
     fn validate(&self, path: &Path<'_>, found: &mut Found) {
-        if found.content == self.address() {
+        if found.last_valid_content == self.address() {
             return;
         }
         let before = found.problems.len();
         (**self).validate(path, found);
         if found.problems.len() == before {
-            found.content = self.address();
+            found.last_valid_content = self.address();
         }
     }
 }
 
-/// Origins that are kept.
+/// The number of cached origins.
 const ORIGINS: usize = 8;
 
-/// Whether a text is an absolute http or https URL in the characters of RFC 3986. `origins` keeps
-/// scheme and authority of some that are.
+/// Whether a text is an absolute http or https URL in the characters of RFC 3986. `origins` caches
+/// valid pairs of scheme and authority.
 ///
-/// A parser of URLs fixes what the platform may refuse, so it judges the authority alone.
+/// A URL parser silently fixes text that the platform may refuse, so it validates only scheme and
+/// authority.
 fn is_http_url(text: &str, origins: &mut Vec<String>) -> bool {
     let Some((scheme, rest)) = text.split_once(':') else {
         return false;

@@ -1,4 +1,4 @@
-//! Decodes responses with odd details: one odd member or entry does not lose the others.
+//! Parses malformed responses: one malformed member or result does not lose the others.
 
 use std::fmt;
 
@@ -11,18 +11,19 @@ use crate::json::OnlyObject;
 use crate::outcome::OutcomeKind;
 use crate::types::{BatchResponse, ErrorCode, MessageResult, ReceivedList};
 
-/// An odd value of more bytes than this is left out unread, so that none fills the memory.
+/// Larger malformed values are dropped unparsed to bound memory.
 const ODD_BYTES: usize = 64 * 1024;
-/// A body of more bytes that is not UTF-8 is not repaired: a copy of it would fill the memory.
+/// A larger body that is not UTF-8 is not repaired, because that needs a copy of it.
 const NOT_UTF8_BYTES: usize = 4 * 1024 * 1024;
-/// Members of a response that are read beside its messages, and the most bytes of each.
+/// The maximum number of members besides `messages`, and the maximum size of each. Others are
+/// dropped.
 const ODD_MEMBERS: usize = 100;
 const MEMBER_BYTES: usize = 4 * 1024;
 
-/// An object, as far as its members have the right types. `None` if the text is no JSON object.
+/// Parses an object and drops members of the wrong type. `None` if the text is not a JSON object.
 ///
-/// Every member of a received type is optional, so each can be tried alone: it is kept if the type
-/// decodes from it. A member that holds an object keeps what is right in that.
+/// Every member of a received type is optional, so each is tested alone: it is kept if the type
+/// parses from it. The same applies to nested objects.
 pub(crate) fn object<T: DeserializeOwned>(json: &str) -> Option<T> {
     if let Ok(OnlyObject(object)) = serde_json::from_str(json) {
         return Some(object);
@@ -33,7 +34,7 @@ pub(crate) fn object<T: DeserializeOwned>(json: &str) -> Option<T> {
     members(serde_json::from_str(json).ok()?)
 }
 
-/// The same for an object that was parsed already, of any size.
+/// The same for a parsed object of any size.
 pub(crate) fn members<T: DeserializeOwned>(members: Map<String, Value>) -> Option<T> {
     serde_json::from_value(prune(Value::Object(members), &fits::<T>)?).ok()
 }
@@ -44,8 +45,8 @@ fn fits<T: DeserializeOwned>(value: &Value) -> bool {
 
 /// The part of a value that `fits` accepts.
 fn prune(value: Value, fits: &dyn Fn(&Value) -> bool) -> Option<Value> {
-    // All members of a received object are optional, so an empty one fits where one is expected.
-    // A member of an unknown name accepts any value.
+    // All members of a received object are optional, so an empty object fits where an object is
+    // expected. A member with an unknown name accepts any value.
     let is_object = fits(&Value::Object(Map::new())) && !fits(&Value::Bool(true));
     match value {
         Value::Object(members) if is_object => {
@@ -57,7 +58,7 @@ fn prune(value: Value, fits: &dyn Fn(&Value) -> bool) -> Option<Value> {
             Some(Value::Object(kept.collect())).filter(fits)
         }
         value if fits(&value) => Some(value),
-        // A whole number as a float, and as a text. One with a `+` is a phone number.
+        // An integer written as a float or a string. A string with a `+` is a phone number.
         Value::Number(number) if number.is_f64() => {
             number.to_string().strip_suffix(".0")?.parse::<i64>().ok().map(Value::from).filter(fits)
         }
@@ -68,24 +69,24 @@ fn prune(value: Value, fits: &dyn Fn(&Value) -> bool) -> Option<Value> {
     }
 }
 
-/// A response to a batch, as far as its members and entries have the right types.
+/// Parses a response and drops members of the wrong type, also in its results.
 ///
 /// # Errors
-/// The body is no JSON object.
+/// The body is not a JSON object.
 pub(super) fn response(body: &[u8]) -> serde_json::Result<BatchResponse> {
     match std::str::from_utf8(body) {
         Err(_) if body.len() <= NOT_UTF8_BYTES => {
             serde_json::from_str::<Lenient>(&String::from_utf8_lossy(body))
         }
-        // The parser reports where the text ends.
+        // The parser reports the position of the invalid byte.
         Err(_) => serde_json::from_slice::<Lenient>(body),
         Ok(body) => serde_json::from_str::<Lenient>(body),
     }
     .map(|lenient| lenient.0)
 }
 
-/// Whether the body of a refusal may say that the platform accepted messages after all: it counts
-/// some, lists one that is not rejected, or has counts or a list that cannot be read.
+/// Whether the body of a refusal may report accepted messages: it counts some, lists one that is
+/// not rejected, or has a malformed count or list.
 pub(crate) fn may_list_accepted(body: &[u8]) -> bool {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -110,7 +111,7 @@ pub(crate) fn may_list_accepted(body: &[u8]) -> bool {
             (members.accepted_count.is_some() && count.is_none())
                 || (has_list && response.results().is_empty())
         }
-        // A list of results is no response, but it says more than a refusal does.
+        // An array of results is not a response, but it may report accepted messages.
         (_, Err(_)) => {
             let is_list = body.trim_ascii_start().starts_with(b"[");
             is_list && memchr::memmem::find(body, b"\"status\"").is_some()
@@ -137,7 +138,7 @@ impl<'de> Deserialize<'de> for Lenient {
                 while let Some(name) = members.next_key::<String>()? {
                     let raw = members.next_value::<&RawValue>()?.get();
                     if name == "messages" && raw != "null" {
-                        // A list that is unreadable or not the only one leaves all messages open.
+                        // A malformed or repeated list leaves every message unknown.
                         let entries = serde_json::from_str::<ReceivedList<Entry>>(raw);
                         let entries = entries.ok().filter(|_| messages.is_none());
                         let entries = entries.map(|entries| entries.map(|entry| entry.0));
@@ -161,7 +162,7 @@ impl<'de> Deserialize<'de> for Lenient {
     }
 }
 
-/// An entry, as far as its members have the right types. If it is no object, it is empty.
+/// A result without its malformed members; empty if it is not an object.
 struct Entry(MessageResult);
 
 impl<'de> Deserialize<'de> for Entry {
@@ -172,7 +173,8 @@ impl<'de> Deserialize<'de> for Entry {
         }
         let entry = Some(raw).filter(|raw| raw.len() <= ODD_BYTES);
         let entry: Value = entry.and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or_default();
-        // A code that cannot be read is a code: the message may not be accepted.
+        // An unreadable error code still counts as an error, so the message must not be reported as
+        // accepted.
         let has_code = !entry["status"]["errorCode"].is_null();
         let Value::Object(entry) = entry else {
             return Ok(Self(MessageResult::default()));

@@ -9,18 +9,18 @@ use crate::error::Error;
 use crate::outcome::{Outcome, OutcomeKind};
 use crate::types::BatchResponse;
 
-/// When the client retries a batch by itself, and after how long.
+/// When the client retries a batch, and after which delay.
 ///
-/// It retries only if the attempt provably did nothing: no connection was made, or the platform
-/// answered 429. A batch that may have been sent is not retried, unless you ask for that with
+/// By default, it retries only if the attempt provably did nothing: it could not connect, or the
+/// platform answered 429. A batch that may have been sent is retried only with
 /// [`resend_ambiguous_and_risk_duplicates`](Self::resend_ambiguous_and_risk_duplicates).
 ///
 /// | what happened | retried? | delay |
 /// |---|---|---|
-/// | no connection | yes | random, up to `base_delay`, doubled with each attempt, at most `max_delay` |
+/// | could not connect | yes | random, up to `base_delay`, doubled for each further retry, at most `max_delay` |
 /// | 429 without `Retry-After` | yes | the same |
-/// | 429 with `Retry-After`, in seconds or as a date | yes | that time, and up to such a random delay on top; if it exceeds what is left of `max_elapsed`, the error is returned at once |
-/// | timeout, connection lost, 5xx, 303, 408, 499, a 429 that was cut | only with `resend_ambiguous_and_risk_duplicates` | as after a 429 |
+/// | 429 with `Retry-After`, in seconds or as a date | yes | that time plus the same random delay; if it exceeds the rest of `max_elapsed`, the error is returned at once |
+/// | timeout, connection lost, 5xx, 303, 408, 499, a truncated 429 | only with `resend_ambiguous_and_risk_duplicates` | as after a 429 |
 /// | every other error, and any response that may list accepted messages | never | |
 ///
 /// Each attempt is a [`tracing`] event, at level `WARN` if a retry follows and else at `DEBUG`. Its
@@ -45,7 +45,7 @@ pub struct RetryPolicy {
     resend_ambiguous: bool,
 }
 
-/// 5 attempts in 60 seconds, with delays that grow from up to 200 ms to up to 10 seconds.
+/// 5 attempts within 60 seconds, with a backoff from 200 ms to 10 seconds.
 impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
@@ -64,7 +64,7 @@ impl RetryPolicy {
         Self::default().max_attempts(1)
     }
 
-    /// For a run of many batches: 20 attempts for each in 10 minutes, with delays of up to 30
+    /// For bulk runs: 20 attempts for each batch within 10 minutes, with a backoff of up to 30
     /// seconds.
     pub fn patient() -> Self {
         Self::default()
@@ -73,30 +73,30 @@ impl RetryPolicy {
             .max_delay(Duration::from_secs(30))
     }
 
-    /// Sets the most attempts for a batch, the first included. Default: 5. 0 counts as 1.
+    /// Sets the maximum number of attempts, including the first. Default: 5. 0 counts as 1.
     #[must_use]
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.max_attempts = attempts;
         self
     }
 
-    /// Sets how long after the start of the first attempt another may start. Default: 60 seconds.
-    /// The timeout of the client bounds each attempt.
+    /// Sets the retry deadline. No attempt starts later than this after the first. Default: 60
+    /// seconds. A running attempt still has the client's full timeout.
     #[must_use]
     pub fn max_elapsed(mut self, time: Duration) -> Self {
         self.max_elapsed = time;
         self
     }
 
-    /// Sets the longest delay before the second attempt. Default: 200 ms. It doubles with each
-    /// further attempt; the delay is a random time between zero and that.
+    /// Sets the backoff base. The delay before retry *n* is random between 0 and
+    /// `base_delay × 2^(n−1)`, capped by `max_delay`. Default: 200 ms.
     #[must_use]
     pub fn base_delay(mut self, delay: Duration) -> Self {
         self.base_delay = delay;
         self
     }
 
-    /// Sets the longest delay before any attempt, on top of `Retry-After`. Default: 10 seconds.
+    /// Caps the backoff. Default: 10 seconds. `Retry-After` is added to it.
     #[must_use]
     pub fn max_delay(mut self, delay: Duration) -> Self {
         self.max_delay = delay;
@@ -106,14 +106,13 @@ impl RetryPolicy {
     /// Also retries a batch that may have been sent: after a timeout, a lost connection, a 5xx.
     ///
     /// **People can get the same message twice or more often**, and you pay for each: the platform
-    /// has no idempotency key and does not know that the second batch is the first. Use it for
-    /// messages that people would rather get twice than not at all.
+    /// has no idempotency key and cannot detect the duplicate. Use it only if a duplicate is better
+    /// than a missing message.
     ///
-    /// If an attempt may have been sent and no later one gets a 2xx, the error reports the batch as
-    /// unknown. If a later attempt rejects a message, an earlier one may still have sent it:
-    /// [`Client::send_message`](crate::Client::send_message) and runs of many messages report it as
-    /// unknown, while the response of [`Client::send`](crate::Client::send) is that of the last
-    /// attempt.
+    /// If one attempt may have been sent and no later one gets a 2xx, the error reports the batch
+    /// as unknown. A later rejection proves nothing about the earlier attempt.
+    /// [`Client::send_message`](crate::Client::send_message) and bulk runs therefore report it as
+    /// unknown. [`Client::send`](crate::Client::send) returns the last response as it is.
     #[must_use]
     pub fn resend_ambiguous_and_risk_duplicates(mut self) -> Self {
         self.resend_ambiguous = true;
@@ -126,7 +125,7 @@ impl RetryPolicy {
         self.max_elapsed
     }
 
-    /// The range of the delay before the next attempt; `None` if there is none.
+    /// The range of the delay before the next attempt. `None` if no attempt follows.
     fn delay(
         &self,
         error: &Error,

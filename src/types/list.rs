@@ -1,4 +1,4 @@
-//! Lists of a response, bounded in memory.
+//! Arrays in a response, bounded in memory.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::generated::tables::MAX_MESSAGES_PER_BATCH;
 use crate::json::OnlyObject;
 
-/// Entries of a list that the platform sent.
+/// A list from the platform. It dereferences to a slice.
 ///
-/// It keeps 2,000 entries, twice the messages of the largest batch, and counts the
-/// [rest](Self::omitted), so that no response can fill the memory. It reads as a slice.
+/// To bound memory, it keeps 2,000 entries, twice the messages of the largest batch, and only
+/// counts the [rest](Self::omitted).
 #[derive(Clone, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct ReceivedList<T> {
@@ -25,7 +25,7 @@ pub struct ReceivedList<T> {
 impl<T> ReceivedList<T> {
     const KEPT: usize = 2 * MAX_MESSAGES_PER_BATCH;
 
-    /// How many entries were left out at the end of the list, because there were more than 2,000.
+    /// How many entries after the first 2,000 were dropped.
     pub fn omitted(&self) -> usize {
         self.omitted
     }
@@ -70,7 +70,7 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for ReceivedList<T> {
             type Value = ReceivedList<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list")
+                f.write_str("an array")
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {

@@ -1,6 +1,6 @@
-//! Lists of values that the platform may extend: enums with a variant for any other value.
+//! Open enums: the platform may add values, so each has a variant for any other value.
 //!
-//! The build fills in the values of the contract.
+//! The build fills in the values of the spec.
 
 macro_rules! open_text {
     ($ignores_case:literal #[$doc:meta] $name:ident {
@@ -8,21 +8,21 @@ macro_rules! open_text {
     }) => {
         #[$doc]
         ///
-        /// The list is open: a value that the contract does not list is `Other`, keeps its text and
-        /// is written as it was read. Values compare by their text.
+        /// An open enum: an unknown value becomes `Other` and round-trips unchanged. Values compare
+        /// by their text.
         #[derive(Clone)]
         #[non_exhaustive]
         pub enum $name {
             $(#[$about] $variant,)+
-            /// A value that the contract does not list.
+            /// A value that the spec does not list.
             Other(Box<str>),
         }
 
         impl $name {
-            /// The values that the contract lists.
+            /// The values that the spec lists.
             pub const KNOWN: &[Self] = &[$(Self::$variant),+];
 
-            /// The value as it is in JSON.
+            /// The value in JSON.
             pub fn as_str(&self) -> &str {
                 match self {
                     $(Self::$variant => $text,)+
@@ -95,7 +95,7 @@ macro_rules! open_text {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                crate::json::with_text(deserializer, |text| Self::from(text))
+                crate::json::deserialize_as_string(deserializer, |text| Self::from(text))
             }
         }
     };
@@ -108,21 +108,21 @@ macro_rules! open_number {
     }) => {
         #[$doc]
         ///
-        /// The list is open: a number that the contract does not list is `Other` and is written as
-        /// it was read. Values compare by their number.
+        /// An open enum: an unknown number becomes `Other` and round-trips unchanged. Values
+        /// compare by their number.
         #[derive(Clone, Copy)]
         #[non_exhaustive]
         pub enum $name {
             $(#[$about] $variant,)+
-            /// A number that the contract does not list.
+            /// A number that the spec does not list.
             Other(i64),
         }
 
         impl $name {
-            /// The values that the contract lists.
+            /// The values that the spec lists.
             pub const KNOWN: &[Self] = &[$(Self::$variant),+];
 
-            /// The number as it is in JSON.
+            /// The number in JSON.
             pub const fn value(self) -> i64 {
                 match self {
                     $(Self::$variant => $number,)+
@@ -130,7 +130,7 @@ macro_rules! open_number {
                 }
             }
 
-            /// The meaning of the number in one sentence, if the contract lists it.
+            /// The meaning of the number, in one sentence. `None` if the spec does not list it.
             pub const fn reason(self) -> Option<&'static str> {
                 match self {
                     $(Self::$variant => Some($reason),)+
@@ -157,7 +157,7 @@ macro_rules! open_number {
             }
         }
 
-        /// Writes the number, masked if it may be a phone number in the wrong place.
+        /// Writes the number. A number that may be a phone number is masked.
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.pad(&crate::redact::mask(&self.value().to_string(), &[]))

@@ -1,10 +1,10 @@
-//! The regions of the platform, from the servers of the contract.
+//! The regions of the platform, generated from the servers of the spec.
 
 macro_rules! regions {
     ($(#[$doc:meta] $region:ident = $url:literal, $name:literal;)+) => {
-        /// The region that an account lives in. The other regions do not know the account.
+        /// The region of an account. An account exists in one region only.
         ///
-        /// The regions and their URLs are the `servers` of the contract; the first is the default.
+        /// The regions and their URLs are the `servers` of the spec. The first is the default.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Region {
@@ -15,7 +15,7 @@ macro_rules! regions {
             /// All regions, the default first.
             pub const ALL: &[Self] = &[$(Self::$region),+];
 
-            /// The base URL of the region, without a slash at its end.
+            /// The base URL of the region, without a trailing slash.
             pub const fn base_url(self) -> &'static str {
                 match self {
                     $(Self::$region => $url,)+
@@ -50,7 +50,7 @@ impl fmt::Display for Region {
     }
 }
 
-/// Parses the name of a region, such as `Asia Pacific`. Case, spaces, `-` and `_` do not matter.
+/// Parses the name of a region, such as `Asia Pacific`. Case, spaces, `-` and `_` are ignored.
 impl FromStr for Region {
     type Err = UnknownRegion;
 

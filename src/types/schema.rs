@@ -1,4 +1,4 @@
-//! JSON Schema of the types of a request, from the contract. Feature `schemars`.
+//! JSON Schema of the request types, from the spec. Feature `schemars`.
 
 macro_rules! json_schema {
     ($name:literal $json:literal $($type:path)+) => {$(
@@ -8,7 +8,7 @@ macro_rules! json_schema {
             }
 
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                // The build wrote it.
+                // The build generated it.
                 serde_json::from_str($json).unwrap_or_default()
             }
         }

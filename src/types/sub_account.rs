@@ -7,7 +7,7 @@ use crate::generated::tables::SUB_ACCOUNT_ID_CHARS;
 
 /// The id of a sub-account: 3 to 50 characters, each an ASCII letter or digit or one of `-._&`.
 ///
-/// The rule is the `pattern` of the contract; the build fails if the two differ.
+/// The rule is the `pattern` of the spec; the build fails if the two differ.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SubAccountId(Box<str>);
 
@@ -20,7 +20,7 @@ pub struct SubAccountId(Box<str>);
 )]
 #[non_exhaustive]
 pub struct InvalidSubAccountId {
-    /// How many characters the text has.
+    /// The number of characters in the text.
     pub found: usize,
 }
 
@@ -28,7 +28,7 @@ impl SubAccountId {
     /// Parses an id.
     ///
     /// # Errors
-    /// The text as a whole does not match the pattern of the contract.
+    /// The text does not match the pattern of the spec.
     pub fn parse(text: &str) -> Result<Self, InvalidSubAccountId> {
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._&".contains(&byte);
         if SUB_ACCOUNT_ID_CHARS.contains(&text.len()) && text.bytes().all(legal) {

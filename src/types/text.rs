@@ -1,6 +1,6 @@
 //! Texts of requests and responses.
 //!
-//! Each decodes from any JSON text, number or boolean, and keeps it as it came.
+//! Each parses from a JSON string, number or boolean.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,7 +13,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use compact_str::CompactString;
 use serde::Deserializer;
 
-use crate::json::with_text;
+use crate::json::deserialize_as_string;
 use crate::redact::Masked;
 
 macro_rules! text {
@@ -24,7 +24,7 @@ macro_rules! text {
         pub struct $name(CompactString);
 
         impl $name {
-            /// The text as it is.
+            /// The text, unchanged.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -74,7 +74,7 @@ macro_rules! text {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                with_text(deserializer, |text| Self(text.into()))
+                deserialize_as_string(deserializer, |text| Self(text.into()))
             }
         }
     };
@@ -90,25 +90,23 @@ macro_rules! text {
 text! {
     /// A text of a message, or a text or id of a response.
     ///
-    /// Ids that the platform made are opaque: published as UUIDs, they often are none. `Display`
-    /// writes the text whole. `Debug` masks every phone number in it.
+    /// Treat platform ids as opaque. They are documented as UUIDs, but are often not valid ones.
+    /// `Display` writes the text in full. `Debug` masks every phone number in it.
     Text
 }
 
 text! {
-    /// One of your own ids: a clientMessageId or a clientBatchId, in a request and wherever it
-    /// comes back.
+    /// Your own id, a clientMessageId or a clientBatchId, in requests, responses and receipts.
     ///
-    /// `Display` and `Debug` write it whole, because people search their logs for ids. So do not
-    /// make ids of phone numbers.
+    /// `Display` and `Debug` write it in full so that you can search your logs. Do not use phone
+    /// numbers as ids.
     ClientId
 }
 
 text! {
     /// A time that the platform reported, as text.
     ///
-    /// The published samples differ in their fractions and offsets, so the text is kept and parsed
-    /// on demand.
+    /// The text is kept. With the feature `receipt`, `to_system_time` parses it.
     Timestamp
 }
 
@@ -131,8 +129,8 @@ impl fmt::Debug for Timestamp {
 }
 
 impl Timestamp {
-    /// Whether the text is a date and time in ISO 8601 form, by its shape: a fraction has at most
-    /// nine digits, and an offset is optional. Other text may contain a phone number.
+    /// Whether the text has the shape of an ISO 8601 date and time: a fraction has at most nine
+    /// digits, and an offset is optional. Other text may contain a phone number.
     pub(crate) fn is_time(&self) -> bool {
         let shape = self.0.replace(|it: char| it.is_ascii_digit(), "0");
         let Some(rest) = shape.strip_prefix("0000-00-00T00:00:00") else {
@@ -147,7 +145,7 @@ impl Timestamp {
 #[cfg(feature = "receipt")]
 impl Timestamp {
     pub(crate) fn to_date_time(&self) -> Option<DateTime<Utc>> {
-        // .NET writes its zero for a time that was never set.
+        // .NET writes its zero for an unset time.
         if self.starts_with("0001-01-01T00:00:00") {
             return None;
         }
@@ -158,8 +156,8 @@ impl Timestamp {
 
     /// The time, to the nanosecond. A time without an offset counts as UTC.
     ///
-    /// `None` if the text is no date and time in ISO 8601 form, if it is .NET's zero
-    /// (`0001-01-01T00:00:00`), or if the system's clock cannot represent it.
+    /// `None` if the text is not an ISO 8601 date and time, if it is .NET's zero
+    /// (`0001-01-01T00:00:00`), or if `SystemTime` cannot represent it.
     pub fn to_system_time(&self) -> Option<SystemTime> {
         let time = self.to_date_time()?;
         let seconds = Duration::from_secs(time.timestamp().unsigned_abs());

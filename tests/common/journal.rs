@@ -118,7 +118,7 @@ impl MemoryJournal {
         }
         for (id, outcome) in &state.outcomes {
             if *outcome == OutcomeKind::Accepted {
-                assert_eq!(ledger.times(id), 1, "{id}");
+                assert_eq!(ledger.accept_count(id), 1, "{id}");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What a server accepted, and what a run reports of the same messages.
+//! Compares the messages that a server accepted with the outcomes that a run reports.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -22,7 +22,7 @@ impl Ledger {
         *self.0.lock().unwrap().entry(id.to_owned()).or_default() += 1;
     }
 
-    pub fn times(&self, id: &str) -> u32 {
+    pub fn accept_count(&self, id: &str) -> u32 {
         self.0.lock().unwrap().get(id).copied().unwrap_or(0)
     }
 
@@ -145,7 +145,7 @@ impl Reported {
         for reported in &self.messages {
             let MessageOutcome { message, outcome, duplicate_of, .. } = reported;
             let (id, kind) = (id(message), outcome.kind);
-            let times = ledger.times(id);
+            let times = ledger.accept_count(id);
             let is_duplicate = duplicate_of.is_some();
             match kind {
                 OutcomeKind::Accepted => {
@@ -156,7 +156,7 @@ impl Reported {
                     assert!(times <= 1, "{id}: {outcome}, {times} times");
                     unknown += times;
                 }
-                // What was accepted under this id is the other message of the batch.
+                // The message that was accepted with this id is the other one of the batch.
                 OutcomeKind::NotSent if is_duplicate => {}
                 OutcomeKind::Rejected | OutcomeKind::NotSent => {
                     assert_eq!(times, 0, "{id}: {outcome}");

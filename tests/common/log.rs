@@ -1,4 +1,4 @@
-//! Captures the log of the thread of a test, from `tracing` and from `log`.
+//! Captures the log of a test's thread, from `tracing` and `log`.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -36,9 +36,9 @@ impl log::Log for Log {
     fn flush(&self) {}
 }
 
-/// Starts to listen at every level, on all threads: what a thread sets for itself, others that log
-/// first can turn off.
-pub fn listen() {
+/// Starts capturing at every level, on all threads. A subscriber for one thread would not do: a log
+/// from another thread first could turn its callsites off.
+pub fn start_capture() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let subscriber = tracing_subscriber::fmt()
@@ -53,6 +53,6 @@ pub fn listen() {
 }
 
 /// The log of this thread since the last call.
-pub fn take() -> String {
+pub fn drain() -> String {
     LOG.take()
 }

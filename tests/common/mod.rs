@@ -1,4 +1,4 @@
-//! Shared by several tests: messages, and servers made of raw sockets.
+//! Shared by several tests: messages, and servers on raw sockets.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -32,8 +32,8 @@ pub fn message(id: &str) -> Message {
     Message::new(msisdn(), Content::new("Hello")).client_message_id(id)
 }
 
-/// An HTTP client as a user may make one. It needs no certificates on the machine.
-pub fn own_client() -> reqwest::ClientBuilder {
+/// An HTTP client as a user may build one. It needs no certificates on the machine.
+pub fn custom_http_client() -> reqwest::ClientBuilder {
     let client = reqwest::Client::builder();
     #[cfg(feature = "rustls")]
     let client = client.tls_certs_only([]);
@@ -45,19 +45,19 @@ pub fn batch(ids: &[&str]) -> Batch {
     Batch::builder().messages(ids.iter().map(|id| message(id))).build().unwrap()
 }
 
-/// A client that sends once, whatever happens.
-pub fn client_of(base_url: impl Into<String>) -> ClientBuilder {
+/// A client that never retries.
+pub fn client_without_retries(base_url: impl Into<String>) -> ClientBuilder {
     Client::builder("my-subaccount", KEY).base_url(base_url).retry(RetryPolicy::never())
 }
 
-/// Fails where a text has the key or the number in it, or any part of them that would do.
+/// Fails if a text contains the API key or the number, or a revealing part of them.
 pub fn assert_no_secrets(text: &str) {
     for secret in [KEY, "0123456789", NUMBER, &NUMBER[1..], "91234567"] {
         assert!(!text.contains(secret), "{secret:?} is in {text:?}");
     }
 }
 
-/// An error in every way that it is printed: `Display`, `Debug` and all its sources.
+/// Everything that an error prints: `Display`, `Debug` and all its sources.
 pub fn printed(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = format!("{error}\n{error:?}\n{error:#?}");
     let mut source = error.source();
@@ -68,20 +68,20 @@ pub fn printed(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// The result of a future that has to be ready within seconds.
-pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+/// The result of a future. Fails after 10 seconds.
+pub async fn within_10s<T>(future: impl Future<Output = T>) -> T {
     let ready = tokio::time::timeout(Duration::from_secs(10), future).await;
-    ready.expect("it did not come within seconds")
+    ready.expect("not ready within 10 seconds")
 }
 
-/// This test binary as another process that runs one test.
+/// A command that runs one test of this binary in another process.
 pub fn this_test_again(name: &str) -> std::process::Command {
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
     command.args([name, "--exact", "--nocapture"]);
     command
 }
 
-/// A server that handles every connection with a function, and counts the connections.
+/// A server that handles each connection with a function, and counts connections.
 pub struct RawServer {
     pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -114,7 +114,7 @@ impl RawServer {
             let answer = Arc::clone(&answer);
             async move {
                 read_request(&mut stream).await;
-                // The client may have seen enough and gone.
+                // The client may have disconnected early.
                 let _ = stream.write_all(&answer).await;
                 let _ = stream.shutdown().await;
             }
@@ -137,7 +137,7 @@ impl Drop for RawServer {
     }
 }
 
-/// A whole request, head and body.
+/// Reads a complete request, head and body.
 pub async fn read_request(stream: &mut TcpStream) -> String {
     let mut request = Vec::new();
     let mut chunk = [0; 4096];
@@ -160,8 +160,8 @@ pub async fn read_request(stream: &mut TcpStream) -> String {
     }
 }
 
-/// An answer with a status line, headers and a body of the length that it says.
-pub fn answer(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
+/// A response with a status line, headers and a body with its `content-length`.
+pub fn http_response(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
     let mut answer =
         format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n", body.len())

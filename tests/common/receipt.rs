@@ -1,4 +1,4 @@
-//! A receipt with everything in it, and what the contract says about receipts.
+//! A full receipt, and the spec's schema of receipts.
 
 use std::fs;
 use std::path::Path;
@@ -12,15 +12,15 @@ mod reader;
 
 pub const UMID: &str = "d03cbbf5-3e2d-ea11-815d-020897df5459";
 
-/// The contract as it is committed.
+/// The committed spec.
 pub fn contract() -> Value {
     let file = "spec/lon-batch.yaml";
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
     reader::Spec::parse(file, &text).unwrap().value
 }
 
-/// A receipt of version 9 with every member of the contract.
-pub fn whole() -> Value {
+/// A receipt of version 9 with every member of the spec.
+pub fn full_receipt() -> Value {
     json!({
         "version": 9,
         "namespace": "ChatApps",
@@ -45,15 +45,15 @@ pub fn whole() -> Value {
     })
 }
 
-/// The violations of the contract in a receipt.
-pub fn against_the_contract(receipt: &Value) -> Vec<String> {
+/// The schema violations of a receipt.
+pub fn schema_violations(receipt: &Value) -> Vec<String> {
     static RECEIPT: LazyLock<Validator> = LazyLock::new(|| validator(contract()));
     errors(&RECEIPT, receipt)
 }
 
-/// Which members of a receipt have another type than in the contract. It may lack any member, and
-/// have values that the contract does not list.
-pub fn against_the_types(receipt: &Value) -> Vec<String> {
+/// The members of a receipt with a type other than in the spec. Missing members and unlisted values
+/// are allowed.
+pub fn type_violations(receipt: &Value) -> Vec<String> {
     fn loosen(schema: &mut Value) {
         match schema {
             Value::Object(rules) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lon_batch::bulk::{Bulk, Progress};
 use lon_batch::{Client, Content, Message, RetryPolicy, SharedContent};
 
-use super::{msisdn, soon};
+use super::{msisdn, within_10s};
 
 /// The policy of runs, with short delays.
 pub fn quick() -> RetryPolicy {
@@ -27,7 +27,7 @@ pub fn bulk(client: &Client) -> Bulk<'static> {
 
 /// Waits until every message that was taken has an outcome, while nobody polls the run.
 pub async fn settled(progress: &Progress) {
-    soon(async {
+    within_10s(async {
         while progress.summary().counts.pending() > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
