@@ -1,4 +1,4 @@
-//! What a run reports when the network or the platform fails, compared with what the server
+//! The reports of a run when the network or the platform fails, compared with what the server
 //! accepted.
 
 mod common;
@@ -31,7 +31,7 @@ const ACCEPTED: OutcomeKind = OutcomeKind::Accepted;
 const NOT_SENT: OutcomeKind = OutcomeKind::NotSent;
 const UNKNOWN: OutcomeKind = OutcomeKind::Unknown;
 
-/// What a server does with a request that it has read.
+/// The answer of a server to a request that it has read.
 #[derive(Clone, Copy)]
 enum Step {
     Accept,
@@ -335,7 +335,7 @@ async fn a_batch_that_is_too_large_is_halved() {
         let reported = Reported::by(run).await;
         reported.check(&ledger);
         assert_eq!(reported.count(ACCEPTED), 5000);
-        // Of each 1,000 messages: 1 + 2 + 4 + 8 + 16 requests refused, and 32 accepted.
+        // For each 1,000 messages, 1 + 2 + 4 + 8 + 16 requests are refused and 32 accepted.
         assert_eq!(server.connections(), 5 * 63);
     }
 }
@@ -539,7 +539,7 @@ async fn a_retry_after_pauses_all_batches() {
         reported.check(&ledger);
         assert_eq!(reported.count(ACCEPTED), taken);
         let times = times.lock().unwrap();
-        // Four went out before anything was known. No other came within the second.
+        // Four left before the first answer. No other came within the second.
         let wait = times[4] - times[0];
         assert!(wait >= Duration::from_secs(1), "{wait:?}");
     }

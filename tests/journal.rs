@@ -25,7 +25,7 @@ use common::{RawServer, client_without_retries, http_response, msisdn, read_requ
 use Act::{Fail, Record, RecordAndFail, RecordLate, RecordTooLate, Stall};
 use OutcomeKind::{Accepted, NotSent, Unknown};
 
-/// What the server does with a request.
+/// The answer of the server to a request.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Accept,
@@ -429,7 +429,7 @@ async fn a_send_dropped_at_any_await_leaves_in_flight_whatever_has_no_outcome() 
                 .await;
         let sender = rig.bulk().sender().unwrap();
         let has_finished = within_10s(dropped_after(&sender, polls)).await;
-        // What was written to the socket may still arrive.
+        // Bytes in the socket may still arrive.
         for _ in 0..20 {
             tokio::task::yield_now().await;
         }

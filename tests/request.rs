@@ -128,6 +128,8 @@ fn relative_non_http_or_unencoded_url_is_refused() {
         "https://example.com:99999/",
         "https://xn--/",
         "https://[@example.com/",
+        "http://@@0",
+        "https://[@[::1]/",
         "https://user%@example.com/",
         "https://a%41.example.com/",
         "https://例え.jp/",

@@ -20,7 +20,7 @@ pub enum Rate {
     MessagesPerSecond(f64),
 }
 
-/// What the senders of a group share.
+/// The pause and the rate of a group of senders.
 pub(super) struct Pace {
     limit: Option<(Rate, Limiter)>,
     clock: TokioClock,
@@ -123,7 +123,7 @@ mod tests {
             (Some(Rate::MessagesPerSecond(10_000.0)), 101, 1000, 10.0),
             // Small chunks cost what they hold, and the first of them may leave at once.
             (Some(Rate::MessagesPerSecond(10_000.0)), 110, 100, 1.0),
-            // Far above what a timer of milliseconds can tell apart.
+            // Many chunks per tick of the timer.
             (Some(Rate::RequestsPerSecond(5_000.0)), 10_050, 1, 2.0),
             // Beyond what can be counted.
             (Some(Rate::MessagesPerSecond(f64::MAX)), 1000, 1000, 0.0),

@@ -44,7 +44,7 @@ pub struct Sender<J = ()> {
     pub(super) group: Arc<Group<J>>,
 }
 
-/// What the clones of a sender share.
+/// The state that the clones of a sender share.
 pub(super) struct Group<J> {
     pub client: Client,
     pub retry: RetryPolicy,
@@ -315,7 +315,7 @@ fn is_too_large(error: &Error) -> bool {
 }
 
 impl Piece {
-    /// Pieces of at most so many messages, the last first.
+    /// Cuts the piece into pieces of at most `most` messages, the last first.
     fn cut(mut self, most: usize) -> Vec<Self> {
         let mut pieces = Vec::new();
         while !self.places.is_empty() {

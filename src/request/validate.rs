@@ -211,4 +211,6 @@ fn is_origin(start: &str, authority: &str) -> bool {
     }) && start.starts_with(|first: char| first.is_ascii_alphabetic())
         && !authority.is_empty()
         && authority.bytes().all(is_legal)
+        // A parser escapes a second one as a part of the user name.
+        && ['@', '[', ']'].iter().all(|once| authority.matches(*once).count() <= 1)
 }

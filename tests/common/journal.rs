@@ -9,7 +9,7 @@ use lon_batch::{Outcome, OutcomeKind};
 
 use super::ledger::Ledger;
 
-/// What a call of the journal does.
+/// The effect of a call of the journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Act {
     #[default]

@@ -136,7 +136,7 @@ async fn report(
 
     println!("{:>7} recorded as accepted", recorded.len());
     println!("{:>7} in flight at the kill", in_flight.len());
-    println!("{:>7} unknown, of which the sandbox accepted {accepted_unknown}", unknown.len());
+    println!("{:>7} unknown ({accepted_unknown} accepted by the sandbox)", unknown.len());
     println!("{twice:>7} accepted twice by the sandbox");
     println!("{missing:>7} missing: neither accepted nor unknown");
     println!("{:>7} recorded otherwise than the sandbox did", unrecorded + beyond);
@@ -153,7 +153,7 @@ fn child(arguments: &[&str]) -> std::io::Result<Child> {
         .spawn()
 }
 
-/// What the sandbox reports.
+/// Gets a report of the sandbox.
 async fn get(base_url: &str, name: &str) -> Result<Value> {
     let client = reqwest::Client::builder().tls_certs_only([]).no_proxy().build()?;
     let response = client.get(format!("{base_url}/sandbox/{name}")).send().await?;
