@@ -29,18 +29,22 @@ pub fn compare() {
     let runtime = runtime();
     let sink = runtime.block_on(Sink::start(answer(MESSAGES)));
     println!("\nmany messages, {AT_A_TIME} batches at a time, per message: CPU time, instructions");
-    println!("  contents        ours ns  baseline ns  ratio     ours  baseline  ratio");
-    for contents in ["one", "all-different"] {
+    println!("  contents             first ns  second ns  ratio    first    second  ratio");
+    for (contents, one, other) in [
+        ("one", "ours", "baseline"),
+        ("all-different", "ours", "baseline"),
+        ("one", "journal", "ours"),
+    ] {
         let cpu_ns = |who| used(sink.address, who, contents, BATCHES, 1).cpu_ns;
-        let rounds: Vec<_> = (0..ROUNDS).map(|_| (cpu_ns("ours"), cpu_ns("baseline"))).collect();
+        let rounds: Vec<_> = (0..ROUNDS).map(|_| (cpu_ns(one), cpu_ns(other))).collect();
         let of = |number: fn(&(f64, f64)) -> f64| median(rounds.iter().map(number).collect());
         let (ours, baseline) = (of(|round| round.0), of(|round| round.1));
         // Of each round: the two were measured one after the other.
         let ratio = of(|(ours, baseline)| ours / baseline);
-        print!("  {contents:<14} {ours:>8.0} {baseline:>12.0}  {ratio:.3}");
+        print!("  {contents}, {one}/{other}: {ours:>8.0} {baseline:>8.0}  {ratio:.3}");
         match (
-            instructions(sink.address, "ours", contents),
-            instructions(sink.address, "baseline", contents),
+            instructions(sink.address, one, contents),
+            instructions(sink.address, other, contents),
         ) {
             (Some(ours), Some(baseline)) => {
                 println!(" {ours:>8.0} {baseline:>9.0}  {:.3}", ours / baseline);
@@ -115,7 +119,8 @@ pub fn run(arguments: &[String]) {
         (batches.parse::<usize>().expect("a number"), times.parse::<usize>().expect("a number"));
     let (client, http) = (ours::client(sink), baseline::http_client());
     let send = async |batches| match who.as_str() {
-        "ours" => ours::many(&client, batches, one).await,
+        "ours" => ours::many(&client, (), batches, one).await,
+        "journal" => ours::many(&client, ours::Counting::default(), batches, one).await,
         "baseline" => baseline::many(&http, sink, batches, one).await,
         other => panic!("no such program: {other}"),
     };

@@ -1,12 +1,16 @@
 //! The work done with this crate.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use lon_batch::bulk::{Chunk, Deadline, Journal};
 use lon_batch::request::MessageContent;
 use lon_batch::types::Encoding;
 use lon_batch::{
-    Batch, BatchResponse, Client, Content, Icon, Message, Msisdn, OutcomeKind, SharedContent,
-    SmsFallback,
+    Batch, BatchResponse, Client, Content, Icon, Message, Msisdn, Outcome, OutcomeKind,
+    SharedContent, SmsFallback,
 };
 
 use crate::work::{CALLBACK, Customer, EXPLANATION};
@@ -74,9 +78,27 @@ pub async fn rate(address: SocketAddr, at_a_time: usize, batches: usize) -> f64 
     .await
 }
 
+/// A journal that only counts.
+#[derive(Default)]
+pub struct Counting(AtomicUsize);
+
+impl Journal for Counting {
+    type Error = Infallible;
+
+    async fn sending(&self, chunk: &Chunk) -> Result<Option<Deadline>, Infallible> {
+        self.0.fetch_add(chunk.messages().len(), Ordering::Relaxed);
+        Ok(Some(Deadline::after(Duration::from_secs(60))))
+    }
+
+    async fn settled(&self, _: &Chunk, outcomes: &[Outcome]) -> Result<(), Infallible> {
+        self.0.fetch_sub(outcomes.len(), Ordering::Relaxed);
+        Ok(())
+    }
+}
+
 /// Sends so many batches to the same customers, with a content for each or one for all, and looks
 /// at every outcome.
-pub async fn many(client: &Client, batches: usize, one_content: bool) {
+pub async fn many<J: Journal>(client: &Client, journal: J, batches: usize, one_content: bool) {
     let customers = crate::customers_for_a_batch();
     let shared =
         one_content.then(|| (SharedContent::from(content(&customers[0])), sms(&customers[0])));
@@ -85,7 +107,7 @@ pub async fn many(client: &Client, batches: usize, one_content: bool) {
         Some((content, sms)) => message(customer, content.clone(), sms.clone()),
         None => personal(customer),
     });
-    let run = client.bulk("campaign-7");
+    let run = client.bulk("campaign-7").journal(journal);
     let mut run = run.concurrency(crate::many::AT_A_TIME).send(messages).expect("a run");
     while let Some(batch) = run.next().await {
         for message in batch.messages {
