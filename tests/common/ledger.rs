@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use lon_batch::bulk::{BadItem, BatchOutcome, Counts, MessageOutcome, Run, Summary};
 use lon_batch::invalid::Rule;
-use lon_batch::mock::{Answer, Rejection, Sandbox, SandboxBuilder};
-use lon_batch::{ErrorCode, Invalid, Message, Outcome, OutcomeKind};
+use lon_batch::{Invalid, Message, Outcome, OutcomeKind};
+use lon_sandbox::{Answer, Rejection, Sandbox, SandboxBuilder};
+use serde_json::Value;
 
 /// The server's own record: how often it accepted the message with a clientMessageId.
 #[derive(Clone, Default)]
@@ -30,10 +31,10 @@ impl Ledger {
     pub fn sandbox(&self) -> SandboxBuilder {
         let ledger = self.clone();
         Sandbox::builder().keep(0).judge(move |message| {
-            if message.content.title.as_deref() == Some("reject") {
-                return Some(Rejection::from(ErrorCode::TemplateNotFound));
+            if message["content"]["title"] == "reject" {
+                return Some(Rejection::from(3038));
             }
-            ledger.accept(id(message));
+            ledger.accept(json_id(message));
             None
         })
     }
@@ -47,6 +48,11 @@ impl Ledger {
 
 pub fn id(message: &Message) -> &str {
     message.client_message_id.as_deref().unwrap()
+}
+
+/// The same, of a message in JSON.
+pub fn json_id(message: &Value) -> &str {
+    message["clientMessageId"].as_str().unwrap()
 }
 
 /// Everything that a run reported.
