@@ -18,9 +18,9 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use lon_batch::bulk::{Progress, Summary};
-use lon_batch::mock::{Answer, Sandbox};
 use lon_batch::reqwest::StatusCode;
-use lon_batch::{Content, ErrorCode, Icon, Message, Msisdn, OutcomeKind, Recipient, SharedContent};
+use lon_batch::{Client, Content, ErrorCode, Icon, Message, Msisdn, OutcomeKind, SharedContent};
+use lon_sandbox::{Answer, Sandbox};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -43,7 +43,10 @@ async fn run() -> Result<(), Box<dyn Error>> {
     }
     let accepted: Arc<[AtomicU8]> = (0..recipients).map(|_| AtomicU8::new(0)).collect();
     let sandbox = sandbox(Arc::clone(&accepted), chaos).await?;
-    let client = sandbox.client().timeout(Duration::from_secs(2)).build()?;
+    let client = Client::builder(sandbox.sub_account_id(), sandbox.api_key())
+        .base_url(sandbox.base_url())
+        .timeout(Duration::from_secs(2))
+        .build()?;
 
     let content = SharedContent::from(announcement());
     let messages = (0..recipients).map(|index| Message::new(number(index), content.clone()));
@@ -97,16 +100,16 @@ fn number(index: usize) -> Msisdn {
     Msisdn::parse(&number).expect("a number in E.164 form")
 }
 
-fn index(recipient: &Recipient) -> usize {
-    recipient.msisdn()["+6600".len()..].parse().expect("a number that was made here")
+fn index(msisdn: &str) -> usize {
+    msisdn["+6600".len()..].parse().expect("a number that was made here")
 }
 
 /// A sandbox that records for each recipient how often it accepted a message.
 async fn sandbox(accepted: Arc<[AtomicU8]>, chaos: Option<u64>) -> std::io::Result<Sandbox> {
     let sandbox = Sandbox::builder().keep(0).judge(move |message| {
-        let index = index(&message.user);
+        let index = index(message["user"]["msisdn"].as_str().expect("a number"));
         if chaos.is_some() && index % 1000 == 999 {
-            return Some(ErrorCode::TemplateNotFound.into());
+            return Some(ErrorCode::TemplateNotFound.value().into());
         }
         accepted[index].fetch_add(1, Ordering::Relaxed);
         None
@@ -121,7 +124,10 @@ async fn sandbox(accepted: Arc<[AtomicU8]>, chaos: Option<u64>) -> std::io::Resu
 }
 
 fn chaotic(random: &mut fastrand::Rng) -> Answer {
-    let error = |status, code| Answer::Error { status, code };
+    let error = |status: StatusCode, code: ErrorCode| Answer::Error {
+        status: status.as_u16(),
+        code: code.value(),
+    };
     match random.u32(0..100) {
         0 => Answer::TooManyRequests { retry_after: None },
         1 => Answer::TooManyRequests { retry_after: Some(1) },

@@ -18,13 +18,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use axum::Router;
-use lon_batch::mock::{PostedReceipt, ReceiptFate, Receipts, Sandbox};
 use lon_batch::receipt::{
     Code, DeliveryReceipt, Effect, Event, MessageTracker, Posted, Receiver, Stage, TrackedMessage,
     Webhook,
 };
-use lon_batch::types::{MessageState, StatusDetail};
-use lon_batch::{Batch, Content, Message, Msisdn};
+use lon_batch::types::{MessageState, Timestamp};
+use lon_batch::{Batch, Client, Content, Message, Msisdn};
+use lon_sandbox::{PostedReceipt, ReceiptFate, Receipts, Sandbox};
 use tokio::net::TcpListener;
 
 const MESSAGES: u32 = 8;
@@ -72,7 +72,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
     // The platform.
     let settings = Receipts::new().authorization(AUTHORIZATION).speed(40.0).chaos(seed);
     let sandbox = Sandbox::builder().receipts(settings).start().await?;
-    let client = sandbox.client().build()?;
+    let client = Client::builder(sandbox.sub_account_id(), sandbox.api_key())
+        .base_url(sandbox.base_url())
+        .build()?;
 
     let batch = batch(&url)?;
     println!(
@@ -153,8 +155,8 @@ fn sent<'a>(
     ids.flat_map(|id| tracker.with_client_message_id(id))
 }
 
-/// A change, whoever tells it.
-type Told = (MessageState, Option<StatusDetail>, Option<SystemTime>);
+/// The state, detail and time of a change.
+type Change = (String, Option<String>, Option<SystemTime>);
 
 /// Holds every message against what the sandbox says that it posted and that was taken.
 fn compare(
@@ -165,18 +167,21 @@ fn compare(
     let mut wrong = 0;
     for message in sent(batch, tracker) {
         let umid = message.umid();
-        let of_message = posted.iter().filter(|it| Some(&it.umid) == umid.as_ref());
+        let of_message = posted.iter().filter(|it| Some(it.umid.as_str()) == umid.as_deref());
         let taken: Vec<_> = of_message.filter(|it| it.fate == ReceiptFate::Taken).collect();
-        let stages = taken.iter().map(|it| it.state.stage());
+        let stages = taken.iter().map(|it| MessageState::from(it.state.as_str()).stage());
         let stage = stages.max().unwrap_or(Stage::Accepted);
-        let told = |it: Told| (it.0.to_string(), it.1.map(|it| it.to_string()), it.2);
-        let by_sandbox: BTreeSet<_> = taken
+        let by_sandbox: BTreeSet<Change> = taken
             .iter()
-            .map(|it| told((it.state.clone(), it.detail.clone(), it.timestamp.to_system_time())))
+            .map(|it| {
+                let at = Timestamp::from(it.timestamp.as_str()).to_system_time();
+                (it.state.clone(), it.detail.clone(), at)
+            })
             .collect();
         let history = message.history().into_iter();
-        let by_tracker: BTreeSet<_> =
-            history.map(|it| told((it.state.clone(), it.detail.clone(), it.at()))).collect();
+        let by_tracker: BTreeSet<Change> = history
+            .map(|it| (it.state.to_string(), it.detail.as_ref().map(ToString::to_string), it.at()))
+            .collect();
         if message.stage() != stage || by_tracker != by_sandbox {
             wrong += 1;
             println!("{message:?}: the sandbox posted {by_sandbox:?}, known is {by_tracker:?}");

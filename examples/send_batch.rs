@@ -11,11 +11,11 @@
 use std::env;
 use std::error::Error;
 
-use lon_batch::mock::Sandbox;
 use lon_batch::types::Encoding;
 use lon_batch::{
     Batch, Client, Content, Icon, Invalid, Message, Msisdn, OutcomeKind, Recipient, SmsFallback,
 };
+use lon_sandbox::Sandbox;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -29,7 +29,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     } else {
         let titles = ["Event reminder", "Your parcel has left the warehouse"];
         let sandbox = Sandbox::builder().approved_titles(titles).start().await?;
-        let client = sandbox.client().build()?;
+        let client = Client::builder(sandbox.sub_account_id(), sandbox.api_key())
+            .base_url(sandbox.base_url())
+            .build()?;
         let batch = batch(&customers()?, &[event(), parcel(), sale()])?;
         let recipients = batch.len();
         println!(

@@ -8,8 +8,9 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let sandbox = lon_batch::mock::Sandbox::start().await?;
-//! # let client = sandbox.client().build()?;
+//! # let sandbox = lon_sandbox::Sandbox::start().await?;
+//! # let client = lon_batch::Client::builder(sandbox.sub_account_id(), sandbox.api_key());
+//! # let client = client.base_url(sandbox.base_url()).build()?;
 //! let content = SharedContent::from(Content::new("We are moving"));
 //! let numbers = ["+66812345678", "+66812345679"];
 //! let messages = numbers.map(|number| {

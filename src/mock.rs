@@ -1,4 +1,4 @@
-//! For tests: typed mocks of the API, and a sandbox that behaves like it. Feature `mock`.
+//! For tests: typed mocks of the API. Feature `mock`.
 //!
 //! [`MockServerExt`] adds a typed `send_lon_batch` to the server of [`httpmock`], generated from
 //! the spec with every documented answer: for tests that say what is asked and what is answered.
@@ -36,12 +36,7 @@
 //! header of the answer, is set on httpmock's own type, which `into_inner()` gives:
 //! `then.too_many_requests(&body).into_inner().header("retry-after", "2")`.
 //!
-//! [`Sandbox`] is a server on this machine that keeps the contract of the API by itself: for
-//! tests, and programs, that send as they would to the platform. It posts delivery receipts too,
-//! to this machine only: [`Receipts`] sets which, and by which clock.
-
-mod receipts;
-mod sandbox;
+//! For a server that keeps the contract of the API by itself, use the crate `lon-sandbox`.
 
 mod generated {
     #![allow(missing_docs, clippy::all, clippy::pedantic)]
@@ -50,5 +45,3 @@ mod generated {
 
 pub use generated::{MockServerExt, operations};
 pub use httpmock;
-pub use receipts::{NotPosted, PostedReceipt, ReceiptFate, ReceiptTry, Receipts, Step, TryOutcome};
-pub use sandbox::{AcceptedMessage, Answer, Rejection, Sandbox, SandboxBuilder};

@@ -11,18 +11,19 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
-use http::HeaderMap;
 use lon_batch::bulk::{BoxError, Bulk, CancellationToken, IntoMessage, Rate, Stop};
 use lon_batch::invalid::Subject;
-use lon_batch::mock::{Answer, Sandbox};
 use lon_batch::reqwest::StatusCode;
 use lon_batch::{Content, ErrorCode, Message, Msisdn, OutcomeKind, Recipient, SmsFallback};
+use lon_sandbox::{Answer, Sandbox};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
 use common::ledger::{Ledger, Reported, id, next_or_panic};
 use common::runs::{bulk, hello, hellos, settled};
-use common::{KEY, NUMBER, assert_no_secrets, client_without_retries, msisdn, within_10s};
+use common::{
+    KEY, NUMBER, assert_no_secrets, client_for, client_without_retries, msisdn, within_10s,
+};
 
 const ACCEPTED: OutcomeKind = OutcomeKind::Accepted;
 const NOT_SENT: OutcomeKind = OutcomeKind::NotSent;
@@ -31,7 +32,7 @@ const NOT_SENT: OutcomeKind = OutcomeKind::NotSent;
 async fn every_message_has_one_outcome() {
     let ledger = Ledger::default();
     let sandbox = ledger.sandbox().start().await.unwrap();
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let messages = (0..2500).map(|index| {
         let title = if index % 100 == 7 { "reject" } else { "Hello" };
         Message::new(msisdn(), Content::new(title))
@@ -53,7 +54,7 @@ async fn every_message_has_one_outcome() {
 #[tokio::test]
 async fn an_empty_input_is_a_run_without_requests() {
     let sandbox = Sandbox::start().await.unwrap();
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let reported = Reported::by(bulk(&client).send(Vec::<Message>::new()).unwrap()).await;
     reported.check(&Ledger::default());
     assert_eq!((reported.counts().taken, sandbox.requests()), (0, 0));
@@ -64,7 +65,7 @@ async fn an_empty_input_is_a_run_without_requests() {
 async fn a_message_without_id_gets_one_of_the_run_and_its_position() {
     for _ in 0..2 {
         let sandbox = Sandbox::start().await.unwrap();
-        let client = sandbox.client().build().unwrap();
+        let client = client_for(&sandbox).build().unwrap();
         let messages = [
             hello(),
             hello().client_message_id("mine"),
@@ -79,7 +80,8 @@ async fn a_message_without_id_gets_one_of_the_run_and_its_position() {
         let first = format!("{longest}-0");
         assert_eq!(ids, [&first, "mine", &format!("{longest}-2"), "other"]);
         assert!(first.chars().count() + "999999999999".len() <= 50);
-        let sent: Vec<_> = sandbox.accepted().iter().map(|it| id(&it.message).to_owned()).collect();
+        let sent: Vec<_> =
+            sandbox.accepted().iter().filter_map(|it| it.client_message_id.clone()).collect();
         assert_eq!(sent, ids);
         let accepted = sandbox.accepted();
         let batch_id = accepted[0].client_batch_id.as_deref().unwrap();
@@ -125,7 +127,7 @@ async fn batches(
     setup: impl Fn(Bulk<'static>) -> Bulk<'static>,
     count: usize,
 ) -> Vec<usize> {
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(sandbox).build().unwrap();
     let mut run = setup(bulk(&client).concurrency(1)).send(hellos(count)).unwrap();
     let mut sizes = Vec::new();
     while let Some(outcome) = within_10s(run.next()).await {
@@ -148,7 +150,7 @@ async fn batches_are_cut_by_count() {
 async fn an_invalid_message_is_not_sent_and_the_others_are() {
     let ledger = Ledger::default();
     let sandbox = ledger.sandbox().start().await.unwrap();
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let messages = [
         hello().client_message_id("same"),
         hello().dlr_callback_url("nowhere").sms_fallback(SmsFallback::default()),
@@ -182,7 +184,7 @@ async fn an_invalid_message_is_not_sent_and_the_others_are() {
 #[tokio::test]
 async fn a_duplicate_is_reported_with_the_position_of_the_first_in_the_input() {
     let sandbox = Sandbox::start().await.unwrap();
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let messages = (0..10).map(|index| match index {
         5 | 8 => hello().client_message_id("same"),
         // Its place in the batch is not its position.
@@ -201,7 +203,7 @@ async fn a_recipient_that_only_to_does_not_list_is_not_sent_alone() {
     let thai = Recipient::national("0812345678", "TH").unwrap();
     let foreign: Msisdn = "+6598765432".parse().unwrap();
     let allowed: [Recipient; 2] = [msisdn().into(), thai];
-    let client = sandbox.client().only_to(allowed).build().unwrap();
+    let client = client_for(&sandbox).only_to(allowed).build().unwrap();
     // One in the middle, one that is invalid besides, and a batch of nothing else.
     let messages = || {
         (0..40_usize).map(|position| {
@@ -243,7 +245,7 @@ fn with_bad_items(count: usize) -> impl Iterator<Item = Result<Message, String>>
 async fn bad_items_are_reported_and_do_not_stop_the_rest() {
     let ledger = Ledger::default();
     let sandbox = ledger.sandbox().start().await.unwrap();
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let run = bulk(&client).max_messages_per_batch(10).send(with_bad_items(100)).unwrap();
     let reported = Reported::by(run).await;
     reported.check(&ledger);
@@ -260,7 +262,7 @@ async fn bad_items_are_reported_and_do_not_stop_the_rest() {
 async fn stop_at_bad_item_ends_the_run_at_the_first_one() {
     let ledger = Ledger::default();
     let sandbox = ledger.sandbox().start().await.unwrap();
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let items = (0..).map(|index| if index == 25 { Err("row 25") } else { Ok(hello()) });
     let run = bulk(&client).max_messages_per_batch(10).stop_at_bad_item(true).send(items).unwrap();
     let reported = Reported::by(run).await;
@@ -286,10 +288,10 @@ async fn bad_items_alone_are_reported_by_the_thousand() {
 #[tokio::test]
 async fn a_reason_that_ends_the_run_replaces_one_that_ended_its_input() {
     let sandbox = Sandbox::start().await.unwrap();
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     sandbox.answer_next([Answer::Error {
-        status: StatusCode::UNAUTHORIZED,
-        code: ErrorCode::Unauthorized,
+        status: StatusCode::UNAUTHORIZED.as_u16(),
+        code: ErrorCode::Unauthorized.value(),
     }]);
     let items = (0..30).map(|index| if index == 25 { Err("row 25") } else { Ok(hello()) });
     let run = bulk(&client).concurrency(1).stop_at_bad_item(true).send(items).unwrap();
@@ -333,7 +335,7 @@ impl Drop for PanicsAtLast {
 async fn an_input_that_panics_when_it_is_dropped_loses_nothing() {
     let ledger = Ledger::default();
     let sandbox = ledger.sandbox().start().await.unwrap();
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let mut run = bulk(&client).send(PanicsAtLast(5)).unwrap();
     within_10s(next_or_panic(&mut run)).await.unwrap_err();
     let reported = Reported::by(run).await;
@@ -344,7 +346,7 @@ async fn an_input_that_panics_when_it_is_dropped_loses_nothing() {
 #[tokio::test]
 async fn messages_that_a_stopped_run_did_not_take_stay_in_the_input() {
     let sandbox = Sandbox::start().await.unwrap();
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let mut messages = hellos(100);
     let mut run = bulk(&client).max_messages_per_batch(10).send(messages.by_ref()).unwrap();
     let first = within_10s(run.next()).await.unwrap();
@@ -359,7 +361,7 @@ async fn messages_that_a_stopped_run_did_not_take_stay_in_the_input() {
 async fn an_input_that_panics_loses_nothing() {
     let ledger = Ledger::default();
     let sandbox = ledger.sandbox().start().await.unwrap();
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let items = (0..).map(|index| {
         assert_ne!(index, 25, "a row that the caller cannot read");
         hello()
@@ -390,7 +392,7 @@ impl<T> Stream for Channel<T> {
 async fn messages_of_a_stream_that_waits_are_sent_after_max_wait() {
     let ledger = Ledger::default();
     let sandbox = ledger.sandbox().start().await.unwrap();
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let (give, items) = mpsc::unbounded_channel();
     let mut run =
         bulk(&client).max_wait(Duration::from_millis(20)).send_stream(Channel(items)).unwrap();
@@ -417,7 +419,7 @@ async fn messages_of_a_stream_that_waits_are_sent_after_max_wait() {
 async fn a_stream_may_have_bad_items() {
     let ledger = Ledger::default();
     let sandbox = ledger.sandbox().start().await.unwrap();
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let (give, items) = mpsc::unbounded_channel();
     for item in with_bad_items(10) {
         give.send(item).unwrap();
@@ -440,7 +442,7 @@ impl IntoMessage for Row {
 #[tokio::test]
 async fn an_input_may_borrow_and_have_items_of_its_own() {
     let sandbox = Sandbox::start().await.unwrap();
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let rows: Vec<String> = (0..5).map(|row| format!("row-{row}")).collect();
     let messages = rows.iter().map(|row| hello().client_message_id(row.as_str()));
     let summary = within_10s(bulk(&client).send(messages).unwrap().finish()).await;
@@ -454,15 +456,16 @@ async fn an_input_may_borrow_and_have_items_of_its_own() {
 #[tokio::test]
 async fn a_batch_is_one_request_that_asks_for_results() {
     let sandbox = Sandbox::start().await.unwrap();
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let mut run = bulk(&client).send([hello()]).unwrap();
     let outcome = within_10s(run.next()).await.unwrap();
     let accepted = &sandbox.accepted()[0];
     assert_eq!((outcome.requests, outcome.disagreements.len()), (1, 0));
     let message = &outcome.messages[0];
     assert_eq!(message.outcome.kind, ACCEPTED);
-    assert_eq!(message.outcome.umid.as_ref(), Some(&accepted.umid));
-    assert_eq!(message.message, accepted.message);
+    assert_eq!(message.outcome.umid.as_deref(), Some(accepted.umid.as_str()));
+    assert_eq!(accepted.client_message_id.as_deref(), Some(id(&message.message)));
+    assert_eq!(accepted.msisdn, message.message.user.msisdn());
 }
 
 #[tokio::test]
@@ -473,7 +476,7 @@ async fn as_many_batches_as_asked_are_in_flight() {
             .start()
             .await
             .unwrap();
-        let client = sandbox.client().build().unwrap();
+        let client = client_for(&sandbox).build().unwrap();
         let taken = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&taken);
         let messages = hellos(1000).inspect(move |_| {
@@ -492,7 +495,7 @@ async fn as_many_batches_as_asked_are_in_flight() {
 async fn a_slow_reader_loses_nothing_and_lets_nothing_pile_up() {
     let ledger = Ledger::default();
     let sandbox = ledger.sandbox().start().await.unwrap();
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let taken = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&taken);
     let messages = hellos(100).inspect(move |_| {
@@ -515,7 +518,7 @@ async fn a_slow_reader_loses_nothing_and_lets_nothing_pile_up() {
 #[tokio::test]
 async fn progress_can_be_read_from_elsewhere() {
     let sandbox = Sandbox::start().await.unwrap();
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let mut run = bulk(&client).concurrency(1).max_messages_per_batch(10).send(hellos(30)).unwrap();
     let progress = run.progress();
     assert_eq!(progress.summary().counts.taken, 0);
@@ -539,12 +542,12 @@ async fn progress_can_be_read_from_elsewhere() {
 #[tokio::test]
 async fn printed_outcomes_have_no_numbers_and_no_keys() {
     let sandbox = Sandbox::builder().api_key(KEY).start().await.unwrap();
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let body = format!(r#"{{"code": 1000, "message": "{NUMBER} {KEY}"}}"#);
     sandbox.answer_next([
         Answer::Exactly {
-            status: StatusCode::BAD_REQUEST,
-            headers: HeaderMap::new(),
+            status: StatusCode::BAD_REQUEST.as_u16(),
+            headers: Vec::new(),
             body: body.into(),
         },
         Answer::Edited(|answer| {
@@ -574,7 +577,7 @@ async fn printed_outcomes_have_no_numbers_and_no_keys() {
 #[tokio::test]
 async fn a_token_cancels_a_run() {
     let sandbox = Sandbox::start().await.unwrap();
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let token = CancellationToken::new();
     let mut run = bulk(&client)
         .max_messages_per_batch(10)
@@ -595,7 +598,7 @@ async fn a_token_cancels_a_run() {
 #[tokio::test]
 async fn a_run_that_ends_does_not_cancel_the_token() {
     let sandbox = Sandbox::start().await.unwrap();
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let token = CancellationToken::new();
     let run = bulk(&client).cancel_with(&token).send([hello()]).unwrap();
     drop(run);
@@ -689,7 +692,7 @@ async fn a_response_that_settles_some_messages_leaves_the_others_unknown() {
     for (name, edit, unknown, reason, disagreements) in cases {
         let ledger = Ledger::default();
         let sandbox = ledger.sandbox_with([Answer::Edited(edit)]).await;
-        let client = sandbox.client().build().unwrap();
+        let client = client_for(&sandbox).build().unwrap();
         let mut run = bulk(&client).send(hellos(5)).unwrap();
         let outcome = within_10s(run.next()).await.unwrap();
         assert_eq!(outcome.disagreements.len(), disagreements, "{name}");

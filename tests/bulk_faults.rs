@@ -11,20 +11,20 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use lon_batch::bulk::{Bulk, CancellationToken, Rate, Run, Stop};
-use lon_batch::mock::{Answer, Rejection, Sandbox};
 use lon_batch::reqwest::StatusCode;
 use lon_batch::reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use lon_batch::{Client, Content, Error, ErrorCode, Message, Msisdn, Outcome, OutcomeKind};
+use lon_sandbox::{Answer, Rejection, Sandbox};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use common::ledger::{Ledger, Reported, id, next_or_panic};
+use common::ledger::{Ledger, Reported, json_id, next_or_panic};
 use common::runs::{bulk, hello, hellos, quick, settled};
 use common::{
-    RawServer, client_without_retries, custom_http_client, http_response, msisdn, read_request,
-    within_10s,
+    RawServer, client_for, client_without_retries, custom_http_client, http_response, msisdn,
+    read_request, within_10s,
 };
 
 const ACCEPTED: OutcomeKind = OutcomeKind::Accepted;
@@ -227,7 +227,7 @@ async fn a_message_left_out_of_a_response_is_unknown_alone() {
             _ = answer["messages"].as_array_mut().unwrap().remove(500);
         })])
         .await;
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let reported = Reported::by(bulk(&client).send(hellos(1000)).unwrap()).await;
     reported.check(&ledger);
     assert_eq!((reported.count(ACCEPTED), reported.count(UNKNOWN)), (999, 1));
@@ -294,11 +294,11 @@ async fn batches_that_wait_for_their_turn_are_not_sent_after_a_stop() {
     // The first is refused at once, the second and third wait for their turn.
     let sandbox = ledger
         .sandbox_with([Answer::Error {
-            status: StatusCode::UNAUTHORIZED,
-            code: ErrorCode::Unauthorized,
+            status: StatusCode::UNAUTHORIZED.as_u16(),
+            code: ErrorCode::Unauthorized.value(),
         }])
         .await;
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let run = tens(&client)
         .concurrency(3)
         .max_rate(Rate::RequestsPerSecond(0.01))
@@ -363,11 +363,14 @@ async fn one_message_that_is_too_large_is_not_sent_alone() {
 async fn refusals_for_size_now_and_then_do_not_stop_the_run() {
     let ledger = Ledger::default();
     let (sandbox, _) = timed(&ledger, |number| match number % 10 {
-        9 => Answer::Error { status: StatusCode::BAD_REQUEST, code: ErrorCode::BulkLimitReached },
+        9 => Answer::Error {
+            status: StatusCode::BAD_REQUEST.as_u16(),
+            code: ErrorCode::BulkLimitReached.value(),
+        },
         _ => Answer::Contract,
     })
     .await;
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let run = bulk(&client).max_messages_per_batch(20);
     let reported = Reported::by(run.send(hellos(4000)).unwrap()).await;
     reported.check(&ledger);
@@ -385,7 +388,7 @@ async fn ten_responses_in_a_row_that_settle_nothing_stop_the_run() {
         })
     })
     .await;
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let reported = Reported::by(tens(&client).send(hellos(1000)).unwrap()).await;
     reported.check(&ledger);
     assert_eq!((reported.count(UNKNOWN), sandbox.requests()), (100, 10));
@@ -518,8 +521,8 @@ async fn timed(
 #[tokio::test]
 async fn a_retry_after_pauses_all_batches() {
     let unavailable = || Answer::Exactly {
-        status: StatusCode::SERVICE_UNAVAILABLE,
-        headers: [(http::header::RETRY_AFTER, "1".parse().unwrap())].into_iter().collect(),
+        status: StatusCode::SERVICE_UNAVAILABLE.as_u16(),
+        headers: vec![("retry-after".to_owned(), "1".to_owned())],
         body: "".into(),
     };
     let busy = || Answer::TooManyRequests { retry_after: Some(1) };
@@ -533,7 +536,7 @@ async fn a_retry_after_pauses_all_batches() {
             _ => Answer::Contract,
         })
         .await;
-        let client = sandbox.client().build().unwrap();
+        let client = client_for(&sandbox).build().unwrap();
         let run = tens(&client).concurrency(4).send(hellos(80)).unwrap();
         let reported = Reported::by(run).await;
         reported.check(&ledger);
@@ -554,7 +557,7 @@ async fn batches_that_all_get_a_429_are_all_sent_later() {
             _ => Answer::Contract,
         })
         .await;
-        let client = sandbox.client().build().unwrap();
+        let client = client_for(&sandbox).build().unwrap();
         let run = tens(&client).concurrency(4).send(hellos(60)).unwrap();
         let reported = Reported::by(run).await;
         reported.check(&ledger);
@@ -571,7 +574,7 @@ async fn a_platform_that_answers_429_for_good_stops_the_run() {
         _ => Answer::TooManyRequests { retry_after: None },
     })
     .await;
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let run = tens(&client).retry(quick().max_attempts(3)).send(hellos(1000)).unwrap();
     let reported = Reported::by(run).await;
     reported.check(&ledger);
@@ -585,7 +588,7 @@ async fn retries_of_a_run_end_with_max_elapsed() {
     let ledger = Ledger::default();
     let busy = Answer::TooManyRequests { retry_after: None };
     let sandbox = ledger.sandbox_with(vec![busy; 1000]).await;
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let policy = quick().max_delay(Duration::from_secs(50)).max_elapsed(Duration::from_millis(100));
     let start = Instant::now();
     let reported = Reported::by(tens(&client).retry(policy).send(hellos(10)).unwrap()).await;
@@ -605,7 +608,7 @@ async fn waiting_for_the_first_turn_does_not_count_as_elapsed_time() {
         _ => Answer::Contract,
     })
     .await;
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     // The second batch waits for a second before its first attempt, which is more than it has.
     let run = tens(&client)
         .concurrency(2)
@@ -622,11 +625,11 @@ async fn waiting_for_the_first_turn_does_not_count_as_elapsed_time() {
 async fn an_outage_stops_the_run_after_ten_unknown_batches() {
     let ledger = Ledger::default();
     let failing = |_| Answer::Error {
-        status: StatusCode::INTERNAL_SERVER_ERROR,
-        code: ErrorCode::InternalError,
+        status: StatusCode::INTERNAL_SERVER_ERROR.as_u16(),
+        code: ErrorCode::InternalError.value(),
     };
     let (sandbox, _) = timed(&ledger, failing).await;
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let reported = Reported::by(tens(&client).send(hellos(1000)).unwrap()).await;
     reported.check(&ledger);
     assert_eq!((reported.count(UNKNOWN), sandbox.requests()), (100, 10));
@@ -644,7 +647,7 @@ async fn an_outage_stops_the_run_after_ten_unknown_batches() {
         _ => failing(number),
     })
     .await;
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let run = tens(&client).stop_after_unknown(3).send(hellos(90)).unwrap();
     let reported = Reported::by(run).await;
     reported.check(&ledger);
@@ -656,7 +659,7 @@ async fn resend_ambiguous_can_duplicate_and_reports_unknown() {
     let policy = || quick().resend_ambiguous_and_risk_duplicates();
     let ledger = Ledger::default();
     let sandbox = ledger.sandbox_with([Answer::AcceptAndFail, Answer::AcceptAndHangUp]).await;
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let reported = Reported::by(tens(&client).retry(policy()).send(hellos(10)).unwrap()).await;
     assert_eq!(reported.count(ACCEPTED), 10);
     assert_eq!((ledger.total(), sandbox.requests()), (30, 3));
@@ -665,13 +668,13 @@ async fn resend_ambiguous_can_duplicate_and_reports_unknown() {
     let seen = Ledger::default();
     let judged = seen.clone();
     let sandbox = Sandbox::builder().judge(move |message| {
-        let again = judged.accept_count(id(message)) > 0;
-        judged.accept(id(message));
-        again.then(|| Rejection::from(ErrorCode::ResendingIntervalViolation))
+        let again = judged.accept_count(json_id(message)) > 0;
+        judged.accept(json_id(message));
+        again.then(|| Rejection::from(1400))
     });
     let sandbox = sandbox.start().await.unwrap();
     sandbox.answer_next([Answer::AcceptAndFail]);
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let reported = Reported::by(tens(&client).retry(policy()).send(hellos(5)).unwrap()).await;
     assert_eq!(reported.count(UNKNOWN), 5);
     let first = reported.outcome(0);
@@ -683,9 +686,12 @@ async fn resend_ambiguous_can_duplicate_and_reports_unknown() {
 
     // It may have been taken the first time, and the second was refused.
     let ledger = Ledger::default();
-    let refused = Answer::Error { status: StatusCode::UNAUTHORIZED, code: ErrorCode::Unauthorized };
+    let refused = Answer::Error {
+        status: StatusCode::UNAUTHORIZED.as_u16(),
+        code: ErrorCode::Unauthorized.value(),
+    };
     let sandbox = ledger.sandbox_with([Answer::AcceptAndFail, refused]).await;
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let reported = Reported::by(tens(&client).retry(policy()).send(hellos(10)).unwrap()).await;
     reported.check(&ledger);
     assert_eq!((reported.count(UNKNOWN), ledger.total()), (10, 10));
@@ -697,7 +703,7 @@ async fn resend_ambiguous_can_duplicate_and_reports_unknown() {
 async fn a_run_cancelled_before_its_first_poll_takes_nothing() {
     let ledger = Ledger::default();
     let sandbox = ledger.sandbox().start().await.unwrap();
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let run = tens(&client).send(hellos(100)).unwrap();
     run.cancel();
     let reported = Reported::by(run).await;
@@ -712,7 +718,7 @@ async fn a_run_cancelled_between_batches_leaves_nothing_unknown() {
         for at_a_time in [1, 3] {
             let ledger = Ledger::default();
             let sandbox = ledger.sandbox().start().await.unwrap();
-            let client = sandbox.client().build().unwrap();
+            let client = client_for(&sandbox).build().unwrap();
             let mut run = tens(&client).concurrency(at_a_time).send(hellos(1000)).unwrap();
             let mut reported = Reported::nothing(&run);
             for _ in 0..outcomes {
@@ -734,7 +740,7 @@ async fn a_run_cancelled_between_batches_leaves_nothing_unknown() {
 /// A run of three batches at a time, each answered late.
 async fn in_flight(ledger: &Ledger) -> (Sandbox, Run<'static>) {
     let (sandbox, _) = timed(ledger, |_| Answer::Late(Duration::from_secs(1))).await;
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let run = tens(&client).concurrency(3).send(hellos(1000)).unwrap();
     (sandbox, run)
 }
@@ -782,10 +788,13 @@ async fn a_run_cancelled_before_a_batch_is_halved_sends_no_half() {
     let cancelled = token.clone();
     let (sandbox, _) = timed(&ledger, move |_| {
         cancelled.cancel();
-        Answer::Error { status: StatusCode::PAYLOAD_TOO_LARGE, code: ErrorCode::BulkLimitReached }
+        Answer::Error {
+            status: StatusCode::PAYLOAD_TOO_LARGE.as_u16(),
+            code: ErrorCode::BulkLimitReached.value(),
+        }
     })
     .await;
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let run = tens(&client).cancel_with(&token).send(hellos(10)).unwrap();
     let reported = Reported::by(run).await;
     reported.check(&ledger);
@@ -798,7 +807,7 @@ async fn a_run_cancelled_or_dropped_during_a_pause_sends_nothing_more() {
         let ledger = Ledger::default();
         let (sandbox, _) =
             timed(&ledger, |_| Answer::TooManyRequests { retry_after: Some(100) }).await;
-        let client = sandbox.client().build().unwrap();
+        let client = client_for(&sandbox).build().unwrap();
         let mut run = tens(&client).concurrency(3).send(hellos(1000)).unwrap();
         until_requests(&mut run, &sandbox, 3).await;
         let start = Instant::now();
@@ -838,7 +847,7 @@ async fn a_run_cancelled_or_dropped_while_a_batch_fills_sends_nothing() {
     for dropped in [false, true] {
         let ledger = Ledger::default();
         let sandbox = ledger.sandbox().start().await.unwrap();
-        let client = sandbox.client().build().unwrap();
+        let client = client_for(&sandbox).build().unwrap();
         let token = CancellationToken::new();
         let run = tens(&client)
             .max_wait(Duration::from_secs(600))
@@ -898,7 +907,7 @@ fn a_runtime_that_shuts_down_leaves_batches_in_flight_unknown() {
 
 /// How a sandbox answers in a schedule.
 fn chaotic(random: &mut fastrand::Rng) -> Answer {
-    let error = |status| Answer::Error { status, code: ErrorCode::InternalError };
+    let error = |status: StatusCode| Answer::Error { status: status.as_u16(), code: 2000 };
     match random.u32(0..40) {
         0 => Answer::TooManyRequests { retry_after: None },
         1 => Answer::TooManyRequests { retry_after: Some(0) },
@@ -906,14 +915,17 @@ fn chaotic(random: &mut fastrand::Rng) -> Answer {
         3 => error(StatusCode::SERVICE_UNAVAILABLE),
         4 => error(StatusCode::BAD_REQUEST),
         5 | 6 => error(StatusCode::PAYLOAD_TOO_LARGE),
-        7 => Answer::Error { status: StatusCode::BAD_REQUEST, code: ErrorCode::TooManyMessages },
+        7 => Answer::Error {
+            status: StatusCode::BAD_REQUEST.as_u16(),
+            code: ErrorCode::TooManyMessages.value(),
+        },
         8 => Answer::HangUp,
         9 => Answer::AcceptAndHangUp,
         10 => Answer::AcceptAndFail,
         11 => Answer::AcceptAndCut,
         12 => Answer::AcceptAndAnswer {
-            status: StatusCode::OK,
-            headers: http::HeaderMap::new(),
+            status: StatusCode::OK.as_u16(),
+            headers: Vec::new(),
             body: "taken".into(),
         },
         13 => Answer::Edited(|it| it["messages"].as_array_mut().unwrap().reverse()),
@@ -979,8 +991,7 @@ async fn schedule(seed: u64) {
     let resolver = Unreliable { address, random: Mutex::new(random.fork()) };
     let http = custom_http_client().dns_resolver(Arc::new(resolver));
     let foreign: Msisdn = "+6598765432".parse().unwrap();
-    let client = sandbox
-        .client()
+    let client = client_for(&sandbox)
         .only_to([msisdn()])
         .base_url(format!("http://localhost:{}", address.port()))
         .http_client(http)

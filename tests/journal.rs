@@ -76,7 +76,9 @@ impl Rig {
                         | Step::AcceptAndStall
                 );
                 if is_accepted {
-                    ids.iter().for_each(|id| accepted.accept(id));
+                    for id in &ids {
+                        accepted.accept(id);
+                    }
                 }
                 let results = ids.iter().map(
                     |id| json!({"umid": id, "clientMessageId": id, "status": {"state": "queued"}}),
@@ -462,7 +464,7 @@ fn a_runtime_that_shuts_down_leaves_in_flight_whatever_has_no_outcome() {
         clients.block_on(async {
             for _ in 0..after {
                 let mut next = pin!(run.next());
-                poll_fn(|cx| Poll::Ready(drop(next.as_mut().poll(cx)))).await;
+                poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx).is_ready())).await;
                 tokio::time::sleep(Duration::from_micros(500)).await;
             }
         });

@@ -8,16 +8,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use lon_batch::bulk::Stop;
-use lon_batch::mock::{Answer, Rejection, Sandbox};
 use lon_batch::reqwest::StatusCode;
 use lon_batch::reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use lon_batch::{Client, ClientBuilder, Error, ErrorCode, Outcome, OutcomeKind, RetryPolicy};
+use lon_sandbox::{Answer, Rejection, Sandbox};
 use tokio::io::AsyncWriteExt;
 use tokio::task::LocalSet;
 
-use common::ledger::{Ledger, Reported, id};
+use common::ledger::{Ledger, Reported, json_id};
 use common::{
-    ACCEPTED, KEY, NUMBER, RawServer, assert_no_secrets, batch, client_without_retries,
+    ACCEPTED, KEY, NUMBER, RawServer, assert_no_secrets, batch, client_for, client_without_retries,
     custom_http_client, http_response, log, message, printed, read_request, within_10s,
 };
 
@@ -33,13 +33,12 @@ fn resending() -> RetryPolicy {
 const BUSY: Answer = Answer::TooManyRequests { retry_after: None };
 
 fn failing(status: u16) -> Answer {
-    Answer::Error { status: StatusCode::from_u16(status).unwrap(), code: ErrorCode::InternalError }
+    Answer::Error { status, code: 2000 }
 }
 
 fn raw_response(status: u16, headers: &[(http::HeaderName, &str)], body: &'static str) -> Answer {
-    let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap()));
-    let (status, headers) = (StatusCode::from_u16(status).unwrap(), headers.collect());
-    Answer::Exactly { status, headers, body: body.into() }
+    let headers = headers.iter().map(|(name, value)| (name.to_string(), (*value).to_owned()));
+    Answer::Exactly { status, headers: headers.collect(), body: body.into() }
 }
 
 /// A 2xx whose body cannot be parsed.
@@ -54,7 +53,7 @@ async fn sandbox_with(answers: impl IntoIterator<Item = Answer>) -> Sandbox {
 }
 
 fn client(sandbox: &Sandbox, policy: RetryPolicy) -> Client {
-    sandbox.client().retry(policy).build().unwrap()
+    client_for(sandbox).retry(policy).build().unwrap()
 }
 
 async fn error_of(client: &Client) -> Error {
@@ -64,7 +63,7 @@ async fn error_of(client: &Client) -> Error {
 #[tokio::test]
 async fn a_429_is_retried_by_default() {
     let sandbox = sandbox_with([BUSY, BUSY]).await;
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let batch = batch(&["a"]);
     let response = within_10s(client.send(&batch)).await.unwrap();
     assert!(response.report(&batch).all_accepted());
@@ -129,7 +128,7 @@ fn client_with_dns_failures(
     let lookups = Arc::new(AtomicUsize::new(0));
     let late = FlakyResolver { lookups: Arc::clone(&lookups), failures, address };
     let http = custom_http_client().dns_resolver(Arc::new(late));
-    let client = sandbox.client().base_url(format!("http://localhost:{}", address.port()));
+    let client = client_for(sandbox).base_url(format!("http://localhost:{}", address.port()));
     (client.http_client(http), lookups)
 }
 
@@ -197,7 +196,7 @@ async fn a_retry_waits_as_long_as_retry_after_asks() {
 #[tokio::test]
 async fn a_retry_after_beyond_the_time_of_the_policy_is_returned_at_once() {
     let sandbox = sandbox_with([Answer::TooManyRequests { retry_after: Some(61) }]).await;
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let error = error_of(&client).await;
     assert_eq!(error.retry_after(), Some(Duration::from_secs(61)));
     assert_eq!(sandbox.requests(), 1);
@@ -301,7 +300,7 @@ async fn a_batch_that_was_refused_or_may_have_been_sent_is_sent_once() {
     }
     // Nor after a timeout, which the platform does not notice.
     let sandbox = sandbox_with([Answer::Late(Duration::from_secs(600))]).await;
-    let client = sandbox.client().retry(quick()).connect_timeout(Duration::from_millis(500));
+    let client = client_for(&sandbox).retry(quick()).connect_timeout(Duration::from_millis(500));
     let client = client.build().unwrap().with_timeout(Duration::from_secs(1)).unwrap();
     let error = error_of(&client).await;
     assert!(matches!(error, Error::TimedOut(_)), "{error:?}");
@@ -347,9 +346,9 @@ async fn resend_ambiguous_reports_unknown_when_a_later_attempt_is_refused() {
 async fn sandbox_rejecting_duplicates(ledger: &Ledger) -> Sandbox {
     let ledger = ledger.clone();
     let sandbox = Sandbox::builder().judge(move |message| {
-        let again = ledger.accept_count(id(message)) > 0;
-        ledger.accept(id(message));
-        again.then(|| Rejection::from(ErrorCode::ResendingIntervalViolation))
+        let again = ledger.accept_count(json_id(message)) > 0;
+        ledger.accept(json_id(message));
+        again.then(|| Rejection::from(1400))
     });
     sandbox.start().await.unwrap()
 }

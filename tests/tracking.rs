@@ -6,15 +6,17 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use lon_batch::mock::{Answer, Sandbox};
 use lon_batch::receipt::{Code, DeliveryReceipt, Effect, Event, MessageTracker, Stage};
 use lon_batch::types::{BatchResponse, Channel, ErrorCode, MessageState};
 use lon_batch::{Error, Outcome, OutcomeKind, RetryPolicy};
+use lon_sandbox::{Answer, Rejection, Sandbox};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::common::receipt::UMID;
-use crate::common::{NUMBER, assert_no_secrets, batch, client_without_retries, message};
+use crate::common::{
+    NUMBER, assert_no_secrets, batch, client_for, client_without_retries, message,
+};
 
 const OTHER: &str = "15bb8ad1-d06e-418c-8dc7-ac8a00ffeb70";
 
@@ -52,8 +54,8 @@ fn answer(entries: &Value) -> BatchResponse {
 /// A sandbox that rejects the message with an id, or every one.
 async fn rejecting(id: Option<&'static str>) -> Sandbox {
     let builder = Sandbox::builder().judge(move |message| {
-        let is_it = id.is_none_or(|id| message.client_message_id.as_deref() == Some(id));
-        is_it.then(|| ErrorCode::InvalidUserMsisdn.into())
+        let is_it = id.is_none_or(|id| message["clientMessageId"] == id);
+        is_it.then(|| Rejection::from(3003))
     });
     builder.start().await.unwrap()
 }
@@ -236,7 +238,7 @@ fn a_reason_stays_with_its_code() {
 async fn a_receipt_proves_that_a_message_was_taken_whose_answer_was_lost() {
     let sandbox = Sandbox::start().await.unwrap();
     sandbox.answer_next([Answer::AcceptAndHangUp]);
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let batch = batch(&["a", "b"]);
     let result = client.send(&batch).await;
     assert_eq!(result.as_ref().unwrap_err().outcome(), OutcomeKind::Unknown);
@@ -253,7 +255,7 @@ async fn a_receipt_proves_that_a_message_was_taken_whose_answer_was_lost() {
     assert_eq!(effect, Effect::Moved { from: Stage::Unknown, to: Stage::Sent });
     let messages: Vec<_> = tracker.with_client_message_id("a").collect();
     assert_eq!(messages.len(), 1);
-    assert_eq!(messages[0].umid(), Some(umid));
+    assert_eq!(messages[0].umid().as_deref(), Some(umid.as_str()));
     assert_eq!(messages[0].times_taken(), 1);
     let counts = tracker.counts();
     assert_eq!((counts.unknown, counts.sent, counts.total()), (1, 1, 2));
@@ -512,9 +514,9 @@ async fn what_was_written_down_is_followed_again_after_a_crash() {
     sandbox.answer_next([
         Answer::Contract,
         Answer::AcceptAndHangUp,
-        Answer::Error { status: http::StatusCode::FORBIDDEN, code: ErrorCode::Forbidden },
+        Answer::Error { status: 403, code: 1201 },
     ]);
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let (mut live, mut stored) = (MessageTracker::new(), Vec::new());
     let mut store = |tracker: &MessageTracker| stored.push(serde_json::to_vec(tracker).unwrap());
     for ids in [&["a", "b"], &["c", "d"], &["e", "f"]] {
@@ -526,7 +528,7 @@ async fn what_was_written_down_is_followed_again_after_a_crash() {
         store(&told);
     }
     for accepted in sandbox.accepted() {
-        let id = accepted.message.client_message_id.as_deref();
+        let id = accepted.client_message_id.as_deref();
         let state = if id == Some("c") { "rejected" } else { "sent" };
         let receipt = receipt(&json!({
             "umid": accepted.umid, "clientMessageId": id,
@@ -688,7 +690,7 @@ fn nothing_printed_has_a_number_in_it() {
 async fn outcomes_of_many_batches_are_followed() {
     let sandbox = rejecting(Some("b")).await;
     sandbox.answer_next([Answer::Contract, Answer::AcceptAndCut]);
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let mut tracker = MessageTracker::new();
     for batch in [batch(&["a", "b"]), batch(&["c", "d"])] {
         match client.send(&batch).await {
@@ -710,10 +712,10 @@ async fn outcomes_of_many_batches_are_followed() {
     assert!(rejected.umid().is_some());
     let current = rejected.current().unwrap();
     assert!(matches!(current.code, Some(Code::Api(code)) if code.value() == 3003));
-    assert_eq!(current.reason.unwrap(), "The phone number of a user is not valid.");
+    assert_eq!(current.reason.unwrap(), "Invalid MSISDN");
 
     for accepted in sandbox.accepted() {
-        let id = accepted.message.client_message_id.as_deref();
+        let id = accepted.client_message_id.as_deref();
         tracker.receipt(&receipt(&json!({
             "umid": accepted.umid, "clientMessageId": id, "status": {"state": "delivered"},
         })));
@@ -728,7 +730,7 @@ async fn a_rejected_message_that_is_sent_again_is_followed() {
     // Rejected without a umid; sent again, and cut; sent again once more, with a umid.
     let without_umid = |answer: &mut Value| answer["messages"][0]["umid"] = Value::Null;
     sandbox.answer_next([Answer::Edited(without_umid), Answer::AcceptAndCut, Answer::Contract]);
-    let client = sandbox.client().build().unwrap();
+    let client = client_for(&sandbox).build().unwrap();
     let mut tracker = MessageTracker::new();
     let mut stages = Vec::new();
     for _ in 0..3 {
@@ -747,14 +749,14 @@ async fn a_message_that_may_have_been_sent_before_it_was_rejected_is_not_rejecte
     let again = AtomicBool::new(false);
     let sandbox = Sandbox::builder().judge(move |_| {
         let again = again.swap(true, Ordering::SeqCst);
-        again.then(|| ErrorCode::ResendingIntervalViolation.into())
+        again.then(|| Rejection::from(1400))
     });
     let sandbox = sandbox.start().await.unwrap();
     sandbox.answer_next([Answer::AcceptAndFail]);
     let policy = RetryPolicy::patient()
         .base_delay(Duration::from_millis(1))
         .resend_ambiguous_and_risk_duplicates();
-    let client = sandbox.client().retry(policy).build().unwrap();
+    let client = client_for(&sandbox).retry(policy).build().unwrap();
     let outcome = client.send_message(message("a")).await;
     assert_eq!(outcome.kind, OutcomeKind::Unknown);
     assert_eq!(outcome.code, Some(ErrorCode::ResendingIntervalViolation));

@@ -86,6 +86,18 @@ fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, 
 }
 
 impl Answer {
+    /// Whether its JSON has no member but the name. (serde ignores others there.)
+    pub(crate) fn is_bare(&self) -> bool {
+        matches!(
+            self,
+            Self::Contract
+                | Self::HangUp
+                | Self::AcceptAndHangUp
+                | Self::AcceptAndFail
+                | Self::AcceptAndCut
+        )
+    }
+
     /// A part that HTTP cannot carry, if there is one.
     pub(crate) fn problem(&self) -> Option<String> {
         match self {

@@ -34,16 +34,23 @@ const LATE: Duration = Duration::from_secs(90);
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug, Default)]
-pub struct Failures(Vec<(&'static str, f64)>);
+#[derive(Clone, Debug)]
+pub struct Failures(Vec<(Answer, f64)>);
 
 /// The problem with the text of [`Failures`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct FailuresError(String);
 
-const NAMES: [&str; 7] =
-    ["busy", "fail", "hang-up", "accept-and-fail", "accept-and-hang-up", "cut", "late"];
+const NAMES: [(&str, Answer); 7] = [
+    ("busy", Answer::TooManyRequests { retry_after: Some(1) }),
+    ("fail", Answer::Error { status: 500, code: 2000 }),
+    ("hang-up", Answer::HangUp),
+    ("accept-and-fail", Answer::AcceptAndFail),
+    ("accept-and-hang-up", Answer::AcceptAndHangUp),
+    ("cut", Answer::AcceptAndCut),
+    ("late", Answer::Late(LATE)),
+];
 
 impl FromStr for Failures {
     type Err = FailuresError;
@@ -54,21 +61,17 @@ impl FromStr for Failures {
             let Some((name, share)) = part.split_once('=') else {
                 return Err(FailuresError(format!("{part:?}: expected name=share")));
             };
-            let Some(name) = NAMES.into_iter().find(|known| *known == name) else {
-                let names = NAMES.join(", ");
+            let Some((_, answer)) = NAMES.into_iter().find(|(known, _)| *known == name) else {
+                let names = NAMES.map(|(name, _)| name).join(", ");
                 return Err(FailuresError(format!("{name:?}: expected one of {names}")));
             };
-            if failures.iter().any(|(listed, _)| *listed == name) {
-                return Err(FailuresError(format!("{name} is listed twice")));
-            }
-            let share = share.parse().ok().filter(|share| (0.0..=1.0).contains(share));
-            let Some(share) = share else {
+            let Some(share) = share.parse().ok().filter(|share| (0.0..=1.0).contains(share)) else {
                 return Err(FailuresError(format!("{part}: expected a share from 0 to 1")));
             };
-            failures.push((name, share));
+            failures.push((answer, share));
         }
         let sum: f64 = failures.iter().map(|(_, share)| share).sum();
-        // Decimal fractions add up with an error.
+        // Decimal fractions do not add up exactly.
         if sum > 1.0 + 1e-9 {
             return Err(FailuresError(format!("the shares add up to {sum}, at most 1")));
         }
@@ -82,27 +85,14 @@ impl Failures {
     pub fn with_seed(self, seed: u64) -> impl FnMut(u64) -> Answer + Send + 'static {
         move |number| {
             let mut drawn = draw(seed, number);
-            for (name, share) in &self.0 {
+            for (answer, share) in &self.0 {
                 if drawn < *share {
-                    return answer(name);
+                    return answer.clone();
                 }
                 drawn -= share;
             }
             Answer::Contract
         }
-    }
-}
-
-fn answer(name: &str) -> Answer {
-    match name {
-        "busy" => Answer::TooManyRequests { retry_after: Some(1) },
-        "fail" => Answer::Error { status: 500, code: 2000 },
-        "hang-up" => Answer::HangUp,
-        "accept-and-fail" => Answer::AcceptAndFail,
-        "accept-and-hang-up" => Answer::AcceptAndHangUp,
-        "cut" => Answer::AcceptAndCut,
-        "late" => Answer::Late(LATE),
-        _ => Answer::Contract,
     }
 }
 

@@ -61,10 +61,6 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> io::Result<()> {
-    if !options.listen.is_loopback() && !options.allow_remote {
-        let text = format!("other machines reach {}: add --allow-remote", options.listen);
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-    }
     let mut builder = Sandbox::builder()
         .listen(options.listen)
         .port(options.port)

@@ -155,10 +155,8 @@ impl SandboxBuilder {
     pub async fn start(self) -> io::Result<Sandbox> {
         if !self.allow_remote && !self.address.ip().is_loopback() {
             let ip = self.address.ip();
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("other machines reach {ip}: allow that, or listen on a loopback address"),
-            ));
+            let text = format!("other machines reach {ip}: needs allow-remote");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let outbox = Arc::new(self.receipts.open(&self.contract.sub_account_id, self.keep)?);
         let listener = TcpListener::bind(self.address).await?;

@@ -323,11 +323,15 @@ fn range(query: &str) -> Result<(u64, usize), String> {
 fn script(body: &[u8]) -> Result<Vec<Answer>, String> {
     let answers: Vec<Value> =
         serde_json::from_slice(body).map_err(|error| format!("expected an array: {error}"))?;
-    let read = |(index, value)| {
+    let read = |(index, value): (usize, Value)| {
+        let members = value.as_object().map_or(0, serde_json::Map::len);
         let answer =
             Answer::deserialize(value).map_err(|error: serde_json::Error| error.to_string());
         let answer = answer.and_then(|answer| match answer.problem() {
             Some(problem) => Err(problem),
+            None if answer.is_bare() && members > 1 => {
+                Err("expected no member but `answer`".to_owned())
+            }
             None => Ok(answer),
         });
         answer.map_err(|problem| format!("answers[{index}]: {problem}"))

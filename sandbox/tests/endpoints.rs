@@ -145,6 +145,10 @@ async fn a_malformed_script_is_refused_as_a_whole() {
             json!([fine, {"answer": "hangup"}]),
             "answers[1]: unknown variant `hangup`, expected one of",
         ),
+        (
+            json!([fine, {"answer": "hangUp", "retryAfter": 2}]),
+            "answers[1]: expected no member but `answer`",
+        ),
         (json!([{"answer": "edited"}]), "answers[0]: unknown variant `edited`"),
         (
             json!([{"answer": "tooManyRequests", "retry_after": 2}]),

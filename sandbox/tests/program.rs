@@ -4,14 +4,16 @@
 
 mod common;
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use serde_json::json;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
 
 use common::{KEY, PATH, batch, get, post, send};
 
-/// A running program, which ends with this.
+/// A running program, which is killed with this.
 struct Program {
     child: Child,
     stdout: BufReader<ChildStdout>,
@@ -19,16 +21,22 @@ struct Program {
 }
 
 impl Program {
-    fn start(options: &[&str]) -> Self {
+    async fn start(options: &[&str]) -> Self {
+        Self::start_with(Stdio::inherit(), options).await
+    }
+
+    async fn start_with(stderr: Stdio, options: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_lon-sandbox"))
             .args(["--port", "0"])
             .args(options)
             .stdout(Stdio::piped())
+            .stderr(stderr)
+            .kill_on_drop(true)
             .spawn()
             .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
+        soon(stdout.read_line(&mut line)).await.unwrap();
         Self { child, stdout, line }
     }
 
@@ -36,25 +44,31 @@ impl Program {
         let rest = self.line.strip_prefix("listening on ").unwrap();
         rest.split_once(',').unwrap().0
     }
-}
 
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    async fn end(&mut self) -> ExitStatus {
+        soon(self.child.wait()).await.unwrap()
     }
 }
 
-/// What a program that refuses its options prints.
-fn refused(options: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_lon-sandbox")).args(options).output().unwrap();
-    assert!(!output.status.success() && output.stdout.is_empty(), "{options:?}");
-    String::from_utf8(output.stderr).unwrap()
+/// The result of a future that has to be ready within seconds.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), future).await.expect("it takes too long")
+}
+
+/// The error of a program that refuses its options.
+async fn refused(options: &[&str]) -> String {
+    let mut program = Program::start_with(Stdio::piped(), options).await;
+    assert_eq!(program.line, "", "{options:?}");
+    assert!(!program.end().await.success(), "{options:?}");
+    let mut stderr = String::new();
+    program.child.stderr.take().unwrap().read_to_string(&mut stderr).await.unwrap();
+    stderr
 }
 
 #[tokio::test]
 async fn a_batch_to_the_program() {
-    let program = Program::start(&["--approved-title", "Hello", "--approved-title", "Goodbye"]);
+    let program =
+        Program::start(&["--approved-title", "Hello", "--approved-title", "Goodbye"]).await;
     let expected = format!(
         "listening on {}, sub-account sandbox, API key sandbox-api-key\n",
         program.base_url()
@@ -77,7 +91,7 @@ async fn a_batch_to_the_program() {
 #[tokio::test]
 async fn it_prints_its_counts_when_it_is_stopped() {
     for signal in ["INT", "TERM"] {
-        let mut program = Program::start(&["--api-key", "my-key", "--sub-account", "my-lon"]);
+        let mut program = Program::start(&["--api-key", "my-key", "--sub-account", "my-lon"]).await;
         assert!(
             program.line.ends_with(", sub-account my-lon, API key my-key\n"),
             "{}",
@@ -85,18 +99,18 @@ async fn it_prints_its_counts_when_it_is_stopped() {
         );
         let path = "/api/v1/subaccounts/my-lon/lon/batch";
         post(program.base_url(), path, Some("my-key"), batch(["a", "b"])).await.unwrap();
-        let id = program.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+        let id = program.child.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &id]).status().await.unwrap().success());
+        assert!(program.end().await.success());
         let mut rest = String::new();
-        program.stdout.read_to_string(&mut rest).unwrap();
+        program.stdout.read_to_string(&mut rest).await.unwrap();
         assert_eq!(rest, "1 requests: 2 messages accepted, 0 rejected\n");
-        assert!(program.child.wait().unwrap().success());
     }
 }
 
 /// The status of each of 60 requests, 0 without an answer, and how many of 10 messages it accepted.
 async fn outcomes(options: &[&str]) -> Vec<(u16, u64)> {
-    let program = Program::start(options);
+    let program = Program::start(options).await;
     let mut outcomes = Vec::new();
     for _ in 0..60 {
         let answer = post(program.base_url(), PATH, KEY, batch(["a"; 10])).await;
@@ -122,30 +136,27 @@ async fn failures_are_the_same_for_the_same_seed() {
 
 #[tokio::test]
 async fn only_the_latest_messages_are_kept_on_demand() {
-    let program = Program::start(&["--keep", "1"]);
+    let program = Program::start(&["--keep", "1"]).await;
     send(program.base_url(), ["a", "b"]).await;
     let (_, accepted) = get(program.base_url(), "/sandbox/accepted").await;
     assert_eq!((&accepted[0]["clientMessageId"], &accepted[1]), (&json!("b"), &json!(null)));
 }
 
-#[test]
-fn options_that_are_not_valid_are_refused() {
+#[tokio::test]
+async fn options_that_are_not_valid_are_refused() {
     for (options, problem) in [
-        (
-            &["--listen", "0.0.0.0", "--port", "0"][..],
-            "other machines reach 0.0.0.0: add --allow-remote",
-        ),
+        (&["--listen", "0.0.0.0"][..], "other machines reach 0.0.0.0: needs allow-remote"),
         (&["--fail", "slow=0.1"], "expected one of busy, fail, hang-up"),
         (&["--reject", "1.5"], "expected a number from 0 to 1"),
-        (&["--port", "70000"], "70000"),
+        (&["--keep", "all"], "invalid value 'all'"),
     ] {
-        let stderr = refused(options);
+        let stderr = refused(options).await;
         assert!(stderr.contains(problem), "{options:?}: {stderr}");
     }
 }
 
-#[test]
-fn other_machines_reach_it_on_demand() {
-    let program = Program::start(&["--listen", "0.0.0.0", "--allow-remote"]);
+#[tokio::test]
+async fn other_machines_reach_it_on_demand() {
+    let program = Program::start(&["--listen", "0.0.0.0", "--allow-remote"]).await;
     assert!(program.base_url().starts_with("http://0.0.0.0:"), "{}", program.line);
 }

@@ -28,7 +28,8 @@ pub enum Stop {
         /// The last error; `None` if the last response could be parsed.
         error: Option<Arc<Error>>,
     },
-    /// The [journal](super::Journal) failed. Nothing was sent that it had not recorded before.
+    /// The [journal](super::Journal) failed. Nothing was sent that it had not recorded before. This
+    /// reason replaces any other.
     Journal(Arc<dyn std::error::Error + Send + Sync>),
     /// An item of the input was bad, and the run was set to end there. Everything before it was
     /// sent.
@@ -44,9 +45,14 @@ pub enum Stop {
 }
 
 impl Stop {
-    /// Whether the run still sends the messages that it has read.
-    pub(super) fn ends_input_only(&self) -> bool {
-        matches!(self, Self::BadItem { .. } | Self::InputPanicked { .. })
+    /// A stop replaces one of less gravity.
+    pub(super) fn gravity(&self) -> u8 {
+        match self {
+            // The run still sends the messages that it has read.
+            Self::BadItem { .. } | Self::InputPanicked { .. } => 0,
+            Self::Journal(_) => 2,
+            _ => 1,
+        }
     }
 }
 

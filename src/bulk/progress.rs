@@ -205,10 +205,11 @@ impl Progress {
         self.state().counts.add(kind, messages);
     }
 
-    /// Sets the reason of a stop. The first stands, unless it only ended the input.
+    /// Sets the reason of a stop. The first of the gravest stands: after a failure of the journal
+    /// somebody has to compare records.
     pub(super) fn stop(&self, stop: Stop) {
         let mut state = self.state();
-        if state.stop.as_ref().is_none_or(Stop::ends_input_only) {
+        if state.stop.as_ref().is_none_or(|first| first.gravity() < stop.gravity()) {
             state.stop = Some(stop);
         }
     }

@@ -30,8 +30,8 @@ use crate::types::{BatchRequest, BatchResponse, ErrorCode, Message};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let sandbox = lon_batch::mock::Sandbox::start().await?;
-/// # let client = sandbox.client().build()?;
+/// # let sandbox = lon_sandbox::Sandbox::start().await?;
+/// # let client = lon_batch::Client::builder(sandbox.sub_account_id(), sandbox.api_key()).base_url(sandbox.base_url()).build()?;
 /// let sender = client.bulk("reminders").sender()?;
 /// let message = Message::new(Msisdn::parse("+66812345678")?, Content::new("Hello"));
 /// let sent = sender.send(vec![message.client_message_id("abc-123")]).await;
@@ -228,7 +228,7 @@ impl<J: Journal> Sender<J> {
 
     async fn settle(&self, chunk: &Chunk, outcomes: &[Outcome], sent: &mut Sent) {
         if let Err(error) = self.group.journal.settled(chunk, outcomes).await {
-            sent.stop.get_or_insert(Stop::Journal(Arc::new(error)));
+            sent.stop = Some(Stop::Journal(Arc::new(error)));
         }
     }
 }

@@ -22,11 +22,12 @@ use crate::types::{BatchResponse, Message, MessageState};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # use lon_batch::mock::{Answer, Sandbox};
-/// # use lon_batch::{Batch, Content, Message, Msisdn};
+/// # use lon_batch::{Batch, Client, Content, Message, Msisdn};
+/// # use lon_sandbox::{Answer, Sandbox};
 /// # let sandbox = Sandbox::start().await?;
 /// # sandbox.answer_next([Answer::AcceptAndHangUp]);
-/// # let client = sandbox.client().build()?;
+/// # let client = Client::builder(sandbox.sub_account_id(), sandbox.api_key());
+/// # let client = client.base_url(sandbox.base_url()).build()?;
 /// # let message = Message::new("+6591234567".parse::<Msisdn>()?, Content::new("Hello"));
 /// # let batch = Batch::builder().message(message.client_message_id("order-17")).build()?;
 /// let mut tracker = MessageTracker::new();

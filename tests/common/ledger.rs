@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use lon_batch::bulk::{BadItem, BatchOutcome, Counts, Journal, MessageOutcome, Run, Summary};
-use lon_batch::mock::{Answer, Rejection, Sandbox, SandboxBuilder};
-use lon_batch::{ErrorCode, Message, Outcome, OutcomeKind};
+use lon_batch::{Message, Outcome, OutcomeKind};
+use lon_sandbox::{Answer, Rejection, Sandbox, SandboxBuilder};
+use serde_json::Value;
 
 /// The server's own record: how often it accepted the message with a clientMessageId.
 #[derive(Clone, Default)]
@@ -38,10 +39,10 @@ impl Ledger {
     pub fn sandbox(&self) -> SandboxBuilder {
         let ledger = self.clone();
         Sandbox::builder().keep(0).judge(move |message| {
-            if message.content.title.as_deref() == Some("reject") {
-                return Some(Rejection::from(ErrorCode::TemplateNotFound));
+            if message["content"]["title"] == "reject" {
+                return Some(Rejection::from(3038));
             }
-            ledger.accept(id(message));
+            ledger.accept(json_id(message));
             None
         })
     }
@@ -55,6 +56,11 @@ impl Ledger {
 
 pub fn id(message: &Message) -> &str {
     message.client_message_id.as_deref().unwrap()
+}
+
+/// The same, of a message in JSON.
+pub fn json_id(message: &Value) -> &str {
+    message["clientMessageId"].as_str().unwrap()
 }
 
 /// The next outcome of a run, or the panic of its input or journal.

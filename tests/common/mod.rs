@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lon_batch::{Batch, Client, ClientBuilder, Content, Message, Msisdn, RetryPolicy, reqwest};
+use lon_sandbox::Sandbox;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -48,6 +49,11 @@ pub fn batch(ids: &[&str]) -> Batch {
 /// A client that never retries.
 pub fn client_without_retries(base_url: impl Into<String>) -> ClientBuilder {
     Client::builder("my-subaccount", KEY).base_url(base_url).retry(RetryPolicy::never())
+}
+
+/// A client of a sandbox.
+pub fn client_for(sandbox: &Sandbox) -> ClientBuilder {
+    Client::builder(sandbox.sub_account_id(), sandbox.api_key()).base_url(sandbox.base_url())
 }
 
 /// Fails if a text contains the API key or the number, or a revealing part of them.
