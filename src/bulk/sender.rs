@@ -113,10 +113,16 @@ impl<J: Journal> Sender<J> {
 
     /// The messages that can be sent. The others get their outcomes.
     fn valid(&self, messages: Vec<Message>, sent: &mut Sent) -> Piece {
-        let mut problems = Vec::new();
-        problems.resize_with(messages.len(), Vec::new);
         let mut request = BatchRequest::new(messages);
-        for problem in validate::problems(&request) {
+        let found = validate::problems(&request);
+        if found.is_empty() && request.messages.iter().all(|it| self.group.client.allows(&it.user))
+        {
+            let places = (0..request.messages.len() as u64).collect();
+            return Piece { places, messages: request.messages, sent_before: false };
+        }
+        let mut problems = Vec::new();
+        problems.resize_with(request.messages.len(), Vec::new);
+        for problem in found {
             if let Some(of_message) = problem.message().and_then(|it| problems.get_mut(it)) {
                 of_message.push(problem);
             }
@@ -235,6 +241,9 @@ impl<J: Journal> Sender<J> {
 
 /// Outcomes with respect to earlier attempts that may have sent the messages.
 fn after(outcomes: Vec<Outcome>, piece: &Piece) -> Vec<Outcome> {
+    if !piece.sent_before {
+        return outcomes;
+    }
     outcomes.into_iter().map(|outcome| outcome.unknown_if_sent_earlier(piece.sent_before)).collect()
 }
 
@@ -317,6 +326,9 @@ fn is_too_large(error: &Error) -> bool {
 impl Piece {
     /// Cuts the piece into pieces of at most `most` messages, the last first.
     fn cut(mut self, most: usize) -> Vec<Self> {
+        if self.places.len() <= most {
+            return if self.places.is_empty() { Vec::new() } else { vec![self] };
+        }
         let mut pieces = Vec::new();
         while !self.places.is_empty() {
             let at = (self.places.len() - 1) / most * most;

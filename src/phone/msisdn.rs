@@ -104,9 +104,8 @@ impl Msisdn {
     /// Whether the number probably still has its trunk prefix: a `0` after +81, +66, +886, +62 or
     /// +44. Such a number has a valid shape but reaches nobody.
     pub fn has_trunk_prefix(&self) -> bool {
-        ["+810", "+660", "+8860", "+620", "+440"]
-            .iter()
-            .any(|prefix| self.as_str().starts_with(prefix))
+        let number = self.as_str();
+        ["+810", "+660", "+8860", "+620", "+440"].iter().any(|prefix| number.starts_with(prefix))
     }
 }
 

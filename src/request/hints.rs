@@ -143,7 +143,8 @@ pub(super) fn hints(request: &BatchRequest) -> Vec<Hint> {
 fn has_notifications(recipient: &Recipient) -> bool {
     match recipient {
         Recipient::E164(msisdn) => {
-            ["+81", "+66", "+886"].iter().any(|code| msisdn.as_str().starts_with(code))
+            let number = msisdn.as_str();
+            ["+81", "+66", "+886"].iter().any(|code| number.starts_with(code))
         }
         Recipient::National { country, .. } => matches!(country.as_str(), "JP" | "TH" | "TW"),
     }
@@ -156,6 +157,10 @@ fn length(content: &Content) -> Option<HintKind> {
     let list = content.list.iter().flat_map(|it| [&it.label, &it.content]);
     let texts = [&content.title, &content.greeting, &content.explanation];
     let texts = texts.into_iter().chain(emphasis).chain(list).flatten().map(Text::as_str);
+    // A text has no more UTF-16 units than bytes.
+    if texts.clone().map(str::len).sum::<usize>() <= MAX_CHARACTERS {
+        return None;
+    }
     let units = texts.clone().map(|text| text.encode_utf16().count()).sum();
     if units <= MAX_CHARACTERS {
         return None;

@@ -175,30 +175,34 @@ const ORIGINS: usize = 8;
 /// A URL parser silently fixes text that the platform may refuse, so it validates only scheme and
 /// authority.
 fn is_http_url(text: &str, origins: &mut Vec<String>) -> bool {
-    let Some((scheme, rest)) = text.split_once(':') else {
-        return false;
-    };
-    let Some(rest) = rest.strip_prefix("//") else {
+    let starts_path = |rest: &&str| rest.is_empty() || rest.starts_with(['/', '?', '#']);
+    let after = |origin: &String| text.strip_prefix(origin.as_str()).filter(starts_path);
+    if let Some(path) = origins.iter().find_map(after) {
+        return has_legal_path(path);
+    }
+    let Some((scheme, rest)) = text.split_once("://") else {
         return false;
     };
     let authority = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (start, path) = text.split_at(scheme.len() + "://".len() + authority);
+    let (origin, path) = text.split_at(scheme.len() + "://".len() + authority);
+    if !is_origin(origin, &rest[..authority]) {
+        return false;
+    }
+    if origins.len() < ORIGINS {
+        origins.push(origin.to_owned());
+    }
+    has_legal_path(path)
+}
+
+fn has_legal_path(path: &str) -> bool {
     let is_legal = |byte: u8| matches!(byte, b'!' | b'#'..=b';' | b'=' | b'?'..=b'Z' | b'_' | b'a'..=b'z' | b'~');
     let is_escape = |text: &str| {
         let digits = text.as_bytes().get(..2);
         digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     };
-    let has_legal_path = path.bytes().all(is_legal)
-        && path.split('%').skip(1).all(is_escape)
-        && path.split('#').nth(2).is_none();
-    if !has_legal_path || origins.iter().any(|origin| origin == start) {
-        return has_legal_path;
-    }
-    let is_origin = is_origin(start, &rest[..authority]);
-    if is_origin && origins.len() < ORIGINS {
-        origins.push(start.to_owned());
-    }
-    is_origin
+    path.bytes().all(is_legal)
+        && (!path.contains('%') || path.split('%').skip(1).all(is_escape))
+        && path.bytes().filter(|byte| *byte == b'#').count() <= 1
 }
 
 fn is_origin(start: &str, authority: &str) -> bool {
