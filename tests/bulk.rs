@@ -13,8 +13,11 @@ use std::time::Duration;
 use futures_core::Stream;
 use lon_batch::bulk::{BoxError, Bulk, CancellationToken, IntoMessage, Rate, Stop};
 use lon_batch::invalid::Subject;
+use lon_batch::request::HintKind;
 use lon_batch::reqwest::StatusCode;
-use lon_batch::{Content, ErrorCode, Message, Msisdn, OutcomeKind, Recipient, SmsFallback};
+use lon_batch::{
+    Content, ErrorCode, Message, Msisdn, OutcomeKind, Recipient, SharedContent, SmsFallback,
+};
 use lon_sandbox::{Answer, Sandbox};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -22,7 +25,7 @@ use tokio::sync::mpsc;
 use common::ledger::{Ledger, Reported, id, next_or_panic};
 use common::runs::{bulk, hello, hellos, settled};
 use common::{
-    KEY, NUMBER, assert_no_secrets, client_for, client_without_retries, msisdn, within_10s,
+    KEY, NUMBER, assert_no_secrets, client_for, client_without_retries, log, msisdn, within_10s,
 };
 
 const ACCEPTED: OutcomeKind = OutcomeKind::Accepted;
@@ -572,6 +575,59 @@ async fn printed_outcomes_have_no_numbers_and_no_keys() {
     assert_no_secrets(&printed);
     assert_no_secrets(&stored);
     assert_no_secrets(&format!("{:?}", bulk(&client)));
+}
+
+#[tokio::test]
+async fn a_run_logs_spans_and_attempts_without_texts_numbers_and_keys() {
+    log::start_capture();
+    let sandbox = Sandbox::builder().api_key(KEY).start().await.unwrap();
+    sandbox.answer_next([Answer::TooManyRequests { retry_after: None }]);
+    let client = client_for(&sandbox).build().unwrap();
+    let messages = (0..3).map(|index| hello().client_message_id(format!("order-{index}")));
+    let run = bulk(&client).concurrency(1).max_messages_per_batch(2).send(messages).unwrap();
+    let summary = within_10s(run.finish()).await;
+    assert_eq!(summary.counts.accepted, 3);
+    let log = log::drain();
+    let ours: Vec<_> = log.lines().filter(|line| line.contains(": lon_batch::")).collect();
+    let expected = [
+        ("run{concurrency=1}:send_batch{messages=2 ", "retrying a batch messages=2 "),
+        ("run{concurrency=1}:send_batch{messages=2 ", "http.request.resend_count=1 accepted=2 "),
+        ("run{concurrency=1}:send_batch{messages=1 ", "accepted the batch messages=1 "),
+        (
+            "run{concurrency=1}: ",
+            "the run ended accepted=3 rejected=0 not_sent=0 unknown=0 requests=3",
+        ),
+    ];
+    assert_eq!(ours.len(), expected.len(), "{ours:#?}");
+    for (line, (span, fields)) in ours.iter().zip(expected) {
+        assert!(line.contains(span) && line.contains(fields), "{line}");
+        for hidden in ["order-", "Hello", "sandbox"] {
+            assert!(!line.contains(hidden), "{line}");
+        }
+    }
+    assert_no_secrets(&log);
+}
+
+#[tokio::test]
+async fn the_summary_counts_the_hints_of_the_messages() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let client = client_for(&sandbox).build().unwrap();
+    let shared = SharedContent::from(Content::new("Hello").greeting("x".repeat(600)));
+    let thai = Msisdn::parse("+66812345678").unwrap();
+    let messages = (0..50).map(|index| match index {
+        0..10 => Message::new(thai, Content::new("Hello")),
+        10..30 => Message::new(thai, shared.clone()),
+        30..35 => Message::new(thai, Content::default().greeting("Hello")),
+        _ => Message::new(Msisdn::parse("+6591234567").unwrap(), Content::new("Hello")),
+    });
+    let summary = within_10s(bulk(&client).send(messages).unwrap().finish()).await;
+    let found: Vec<_> =
+        summary.hints.iter().map(|it| (it.first.clone(), it.position, it.messages)).collect();
+    // Every message has an id, if only one of the run.
+    assert_eq!(
+        found,
+        [(HintKind::TooLong(605), 10, 20), (HintKind::NoTitle, 30, 5), (HintKind::Country, 35, 15),]
+    );
 }
 
 #[tokio::test]
