@@ -380,6 +380,24 @@ async fn an_input_that_panics_loses_nothing() {
     assert!(matches!(reported.summary.stop, Some(Stop::InputPanicked { position: 25 })));
 }
 
+#[tokio::test]
+async fn a_skip_that_panics_ends_the_input() {
+    let ledger = Ledger::default();
+    let sandbox = ledger.sandbox().start().await.unwrap();
+    let client = client_for(&sandbox).build().unwrap();
+    let skip = |position, _: &Message| {
+        assert_ne!(position, 25, "a record that the caller cannot read");
+        false
+    };
+    let run = bulk(&client).max_messages_per_batch(10).skip(skip);
+    let mut run = run.send(hellos(1000)).unwrap();
+    within_10s(next_or_panic(&mut run)).await.unwrap_err();
+    let reported = Reported::by(run).await;
+    reported.check(&ledger);
+    assert_eq!(reported.count(ACCEPTED), 25);
+    assert!(matches!(reported.summary.stop, Some(Stop::InputPanicked { position: 25 })));
+}
+
 /// A stream of what is sent into a channel.
 struct Channel<T>(mpsc::UnboundedReceiver<T>);
 

@@ -63,7 +63,7 @@ pub struct Run<'a, J = ()> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Running,
-    /// The input is being polled. If it is still in this state at the next poll, it panicked.
+    /// The input or `skip` is being called. If that is still the state at the next poll, it panicked.
     Reading,
     Ended,
 }
@@ -128,24 +128,32 @@ impl<J: Journal> Run<'_, J> {
                 Input::Iterator(iterator) => Poll::Ready(iterator.next()),
                 Input::Stream(stream) => stream.as_mut().poll_next(cx),
             };
-            self.state = State::Running;
             match item {
-                Poll::Ready(Some(item)) => self.read(item),
-                Poll::Ready(None) => self.input = None,
-                Poll::Pending if self.filling.1.is_empty() => return Poll::Pending,
+                Poll::Ready(Some(item)) => {
+                    self.read(item);
+                    self.position += 1;
+                }
+                Poll::Ready(None) => {
+                    self.state = State::Running;
+                    self.input = None;
+                }
                 Poll::Pending => {
+                    self.state = State::Running;
+                    if self.filling.1.is_empty() {
+                        return Poll::Pending;
+                    }
                     let max_wait = self.settings.max_wait;
                     let sleep = || Box::pin(tokio::time::sleep(max_wait));
                     return self.fill_until.get_or_insert_with(sleep).as_mut().poll(cx);
                 }
             }
+            self.state = State::Running;
         }
         Poll::Ready(())
     }
 
     fn read(&mut self, item: Result<Message, BoxError>) {
         let position = self.position;
-        self.position += 1;
         let mut message = match item {
             Ok(message) => message,
             Err(error) => {
