@@ -34,7 +34,7 @@
 //! after the run was cancelled or the input failed or panicked. [`Counts`] always add up.
 //!
 //! Messages and results are matched by clientMessageId. A message without one gets
-//! `{run id}-{position}`. A message without a result, or with several, is unknown, and no other is.
+//! `{run id}-{position}`. In a response that lists results, a message with none or several is unknown.
 //! If a response lists no results, its counts decide when they are unambiguous.
 //!
 //! If two messages of one chunk have the same clientMessageId, the second is not sent. In different
@@ -44,22 +44,24 @@
 //! # When a run retries, halves and stops
 //! | result of a chunk | retried? | outcome of its messages | the run |
 //! |---|---|---|---|
-//! | 2xx that can be parsed | no | each its own: accepted, rejected or unknown | continues |
+//! | 2xx that can be parsed | no | each its own: accepted, rejected or unknown | continues; stops after 10 in a row that leave all messages unknown |
 //! | 2xx that cannot be parsed | never | unknown | continues; stops after 10 in a row |
 //! | could not connect | as the policy allows | not sent, once it gives up | pauses; stops when it gives up |
 //! | 429 | as the policy allows | not sent, once it gives up | pauses; stops when it gives up |
-//! | 413, or 400 or 422 with code 3013 or 1100 | in two halves, down to one message | not sent, if one message alone is refused | continues; stops if one message alone has code 3013 or 1100 |
+//! | 413, or 400 or 422 with code 3013 or 1100 | in two halves, down to one message | not sent, if one message alone is refused | continues; stops if one message alone gets 400 or 422 |
 //! | 400 or 422 about the account (code 1001, 1012, 1014, 1200, 1201, 2002, 2003) | no | not sent | stops |
 //! | another 400 or 422 | no | not sent | continues |
 //! | 401, 403, 404, 410, 426, any other 3xx or 4xx | no | not sent | stops |
 //! | timeout, connection lost, 5xx, 303, 408, 499 | only with [`resend_ambiguous_and_risk_duplicates`](RetryPolicy::resend_ambiguous_and_risk_duplicates) | unknown | continues; pauses if there is a `Retry-After`; stops after 10 in a row ([`stop_after_unknown`](Bulk::stop_after_unknown)), or if the code is about the account |
 //! | a message is invalid, or its recipient is not allowed | no | not sent, that message alone | continues |
-//! | its [`Journal`] failed | no | not sent if it failed before the attempt, else as above | stops |
+//! | its [`Journal`] failed | no | `sending` failed: not sent; `settled` failed: that of the attempt | stops |
+//! | the [`Deadline`] of its journal passed | no | not sent | continues |
 //! | cancelled | no | waiting: not sent; in flight: as it comes | stops |
 //!
 //! The policy is [`RetryPolicy::patient`] unless you set another. A pause holds for all chunks of
-//! the run: for the backoff, or for `Retry-After`. A `Retry-After` that is longer than the rest of
-//! the policy's time ends the run. After a stop the run reads nothing more: messages that wait are
+//! the run: for the backoff, or for `Retry-After`. A `Retry-After` that is longer than the policy's
+//! time ends the run. After an earlier attempt that may have been sent, `not sent` and `rejected`
+//! become unknown. After a stop the run reads nothing more: messages that wait are
 //! not sent, chunks in flight finish, and [`Summary::stop`] has the reason.
 //!
 //! # Memory
@@ -241,8 +243,8 @@ impl<'a, J: Journal> Bulk<'a, J> {
         Bulk { client, journal, run, max_messages, max_rate, retry, cancel }
     }
 
-    /// Leaves out the messages for which `skip` returns true: those that an earlier run has settled
-    /// or may have sent.
+    /// Leaves out the messages for which `skip` returns true: those that an earlier run sent, may have
+    /// sent, or had rejected.
     ///
     /// It gets the position of each message and the message with its clientMessageId. Positions count
     /// skipped messages, so with the same run id and the same input every message keeps its id.
@@ -332,6 +334,9 @@ impl<'a, J: Journal> Bulk<'a, J> {
         }
         if self.run.concurrency == 0 {
             setting("concurrency", "has to be 1 or more".to_owned());
+        }
+        if self.run.stop_after_unknown == Some(0) {
+            setting("stop_after_unknown", "has to be 1 or more, or `None`".to_owned());
         }
         if !(1..=MAX_MESSAGES_PER_BATCH).contains(&self.max_messages) {
             let most = MAX_MESSAGES_PER_BATCH;

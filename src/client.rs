@@ -19,7 +19,7 @@ use crate::invalid::{Invalid, Problem, Subject};
 use crate::outcome::{Outcome, OutcomeKind};
 use crate::phone::Recipient;
 use crate::request::Batch;
-use crate::transport::retry::{Next, Retries, RetryPolicy};
+use crate::transport::retry::{Next, Retries, RetryPolicy, decisive};
 use crate::transport::{Transport, Truncated};
 use crate::types::{BatchRequest, BatchResponse, Message, Region, SubAccountId};
 
@@ -147,7 +147,10 @@ impl Client {
                 retries.begin();
                 match retries.after(self.attempt(request).await) {
                     Next::Retry { delay, .. } => tokio::time::sleep(delay).await,
-                    Next::Finished { result, sent_before } => return (result, sent_before),
+                    Next::Finished { result, earlier } => {
+                        let sent_before = earlier.is_some();
+                        return (result.map_err(|last| decisive(last, earlier)), sent_before);
+                    }
                 }
             }
         };

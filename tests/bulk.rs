@@ -116,6 +116,7 @@ async fn settings_out_of_range_are_refused_all_at_once() {
     for bulk in [
         client.bulk(""),
         client.bulk("r").max_messages_per_batch(0),
+        client.bulk("r").stop_after_unknown(0),
         client.bulk("r").max_rate(Rate::RequestsPerSecond(1e-20)),
         client.bulk("r").max_rate(Rate::RequestsPerSecond(f64::INFINITY)),
         client.bulk("r").max_rate(Rate::RequestsPerSecond(f64::NAN)),
@@ -378,6 +379,28 @@ async fn an_input_that_panics_loses_nothing() {
     reported.check(&ledger);
     assert_eq!(reported.count(ACCEPTED), 25);
     assert!(matches!(reported.summary.stop, Some(Stop::InputPanicked { position: 25 })));
+}
+
+#[tokio::test]
+async fn a_run_that_skips_almost_everything_lets_chunks_go_on_and_can_be_cancelled() {
+    let ledger = Ledger::default();
+    let sandbox = ledger.sandbox().start().await.unwrap();
+    let client = client_for(&sandbox).build().unwrap();
+    let token = CancellationToken::new();
+    let cancel = token.clone();
+    // After the first ten messages the input is skipped without end.
+    let skip = move |position, _: &Message| {
+        if position == 100_000 {
+            cancel.cancel();
+        }
+        position >= 10
+    };
+    let run = bulk(&client).max_messages_per_batch(10).skip(skip).cancel_with(&token);
+    let reported = Reported::by(run.send((0..).map(|_| hello())).unwrap()).await;
+    reported.check(&ledger);
+    assert_eq!(reported.count(ACCEPTED), 10);
+    assert_eq!(reported.counts().skipped, 100_001 - 10);
+    assert!(matches!(reported.summary.stop, Some(Stop::Cancelled)));
 }
 
 #[tokio::test]

@@ -655,6 +655,30 @@ async fn an_outage_stops_the_run_after_ten_unknown_batches() {
 }
 
 #[tokio::test]
+async fn after_a_resend_the_last_error_decides_what_the_run_does() {
+    let policy = || quick().resend_ambiguous_and_risk_duplicates();
+    for (second, requests, stops) in
+        [("401 Unauthorized", 2, true), ("413 Payload Too Large", 4, false), ("400 Bad", 2, false)]
+    {
+        let ledger = Ledger::default();
+        let server = server(&ledger, &[], move |number, _| match number {
+            0 => Step::AcceptAndSay("503 Service Unavailable", "", ""),
+            1 => Step::Say(second, "", ""),
+            _ => Step::Say("422 Unprocessable", "", ""),
+        })
+        .await;
+        let client = client_without_retries(server.base_url()).build().unwrap();
+        let run = bulk(&client).retry(policy()).concurrency(1).send(hellos(10)).unwrap();
+        let reported = Reported::by(run).await;
+        reported.check(&ledger);
+        // The first attempt may have sent them, whatever the others prove.
+        assert_eq!((reported.count(UNKNOWN), server.connections()), (10, requests), "{second}");
+        let stop = reported.summary.stop;
+        assert_eq!(matches!(stop, Some(Stop::Refused(_))), stops, "{second}: {stop:?}");
+    }
+}
+
+#[tokio::test]
 async fn resend_ambiguous_can_duplicate_and_reports_unknown() {
     let policy = || quick().resend_ambiguous_and_risk_duplicates();
     let ledger = Ledger::default();

@@ -4,6 +4,7 @@
 mod common;
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,14 +12,14 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use lon_batch::bulk::{Bulk, CancellationToken, Deadline, Run, Sender, Stop};
-use lon_batch::{Client, Message, OutcomeKind};
+use lon_batch::bulk::{Bulk, CancellationToken, Chunk, Deadline, Journal, Run, Sender, Stop};
+use lon_batch::{Client, Message, Outcome, OutcomeKind};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
 
 use common::journal::{Act, MemoryJournal};
-use common::ledger::{Ledger, Reported};
+use common::ledger::{Ledger, Reported, next_or_panic};
 use common::runs::{bulk, hello, hellos, quick, settled};
 use common::{RawServer, client_without_retries, http_response, msisdn, read_request, within_10s};
 
@@ -195,6 +196,29 @@ async fn settled_that_fails_stops_the_run_and_the_outcomes_are_reported() {
 }
 
 #[tokio::test]
+async fn a_journal_that_panics_stops_the_run() {
+    let panics = |at| move |number| if number == at { Act::Panic } else { Record };
+    for (sending, settled, accepted) in [(1, u64::MAX, 10), (u64::MAX, 1, 20)] {
+        let journal = MemoryJournal::new(panics(sending), panics(settled));
+        let rig = Rig::start(journal, |_, _| Step::Accept).await;
+        let mut run = rig.run(1000);
+        let first = within_10s(next_or_panic(&mut run)).await.unwrap().unwrap();
+        assert_eq!(first.messages.len(), 10);
+        within_10s(next_or_panic(&mut run)).await.unwrap_err();
+        // Nobody sees the outcomes of the second chunk, so they count as unknown.
+        let counts = within_10s(async {
+            while next_or_panic(&mut run).await.unwrap().is_some() {}
+            run.summary()
+        });
+        let summary = counts.await;
+        assert_eq!((summary.counts.accepted, summary.counts.unknown), (10, 10));
+        assert_eq!((summary.counts.pending(), rig.ledger.total()), (0, accepted));
+        assert_eq!(summary.stop.unwrap().to_string(), "the journal failed: it panicked");
+        rig.journal.check(&rig.ledger);
+    }
+}
+
+#[tokio::test]
 async fn a_chunk_whose_deadline_passed_is_not_sent_and_the_run_continues() {
     let journal = MemoryJournal::new(
         |number| if number == 1 { RecordTooLate } else { RecordLate },
@@ -212,6 +236,32 @@ async fn a_chunk_whose_deadline_passed_is_not_sent_and_the_run_continues() {
     );
     assert_eq!(rig.journal.outcome("run-10"), Some(NotSent));
     assert!(reported.summary.stop.is_none());
+}
+
+/// A journal that keeps the `Debug` of the last chunk.
+struct Printing(Arc<Mutex<String>>);
+
+impl Journal for Printing {
+    type Error = Infallible;
+
+    async fn sending(&self, chunk: &Chunk) -> Result<Option<Deadline>, Infallible> {
+        *self.0.lock().unwrap() = format!("{chunk:?}");
+        Ok(None)
+    }
+
+    async fn settled(&self, _: &Chunk, _: &[Outcome]) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_prints_its_id_and_size_and_no_message() {
+    let printed = Arc::new(Mutex::new(String::new()));
+    let rig = Rig::start(MemoryJournal::reliable(), |_, _| Step::Refuse).await;
+    let run = bulk(&rig.client()).journal(Printing(Arc::clone(&printed))).send(hellos(3)).unwrap();
+    within_10s(run.finish()).await;
+    let printed = printed.lock().unwrap();
+    assert!(printed.starts_with("Chunk { id: \"run-") && printed.ends_with("-0\", messages: 3 }"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -23,13 +24,19 @@ use crate::types::{BatchRequest, Message};
 /// own with its own `sending`.
 ///
 /// # After a crash
-/// The unknown messages are exactly those of chunks with `sending` and without `settled`. They
-/// include every message that the platform accepted without a recorded outcome. Do not resend them
-/// until a receipt settles them. Send the rest in a new run; see [`Bulk::skip`](super::Bulk::skip).
+/// The messages in flight are exactly those of chunks with `sending` and without `settled`. They
+/// include every message that the platform accepted without a recorded outcome. They are unknown, as
+/// are messages settled as unknown: do not resend either until a receipt settles them. Messages
+/// without a record, and those settled as not sent or rejected, can be sent in a new run; see
+/// [`Bulk::skip`](super::Bulk::skip).
 ///
-/// The same holds if the runtime shuts down or a [`Sender::send`](super::Sender::send) is dropped
-/// while a chunk is in flight. After [`Run::cancel`](super::Run::cancel) or a dropped
+/// The same holds if the journal panics, the runtime shuts down or a
+/// [`Sender::send`](super::Sender::send) is dropped while a chunk is in flight. After [`Run::cancel`](super::Run::cancel) or a dropped
 /// [`Run`](super::Run) chunks in flight finish and are settled, as long as the runtime lives.
+///
+/// # Ids
+/// Records by clientMessageId need ids that are unique in the run, because a run sends messages with
+/// the same id if they are in different chunks. Otherwise record the [id of the chunk](Chunk::id) too.
 ///
 /// # Errors
 /// If `sending` fails, the chunk is not sent and the run stops with
@@ -128,9 +135,19 @@ impl<J: Journal> Journal for Arc<J> {
 }
 
 /// The messages of one attempt: at most 1,000, all of them valid.
-#[derive(Debug)]
+///
+/// `Debug` shows its id and the number of messages.
 pub struct Chunk {
     pub(super) request: BatchRequest,
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chunk")
+            .field("id", &self.id())
+            .field("messages", &self.messages().len())
+            .finish()
+    }
 }
 
 impl Chunk {
@@ -145,7 +162,8 @@ impl Chunk {
         &self.request.messages
     }
 
-    /// The clientMessageIds of the messages. In a run every message has one.
+    /// The clientMessageIds of the messages; empty for a message without one. In a run every message
+    /// has one. With a [`Sender`](super::Sender), set them yourself.
     pub fn client_message_ids(&self) -> impl ExactSizeIterator<Item = &str> {
         self.messages().iter().map(|it| it.client_message_id.as_deref().unwrap_or_default())
     }
@@ -153,12 +171,14 @@ impl Chunk {
 
 /// The last moment at which a chunk may leave.
 ///
-/// The sender compares it right before the attempt. A process that is stopped between that and the
-/// socket can still send late.
+/// The sender compares it right before the attempt. Connecting comes after that, so leave a margin of
+/// the connect timeout. A process that is stopped between the comparison and the socket can still
+/// send late.
 ///
 /// It has passed as soon as one of two clocks says so: the monotonic clock, or the system's clock,
 /// which also counts the time that the machine was suspended. If the system's clock is set forward,
-/// it passes too early, and nothing is sent. If it is set back during a suspend, it passes too late.
+/// the deadline passes too early, and nothing is sent. If that clock is set back during a suspend, the
+/// deadline passes too late.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     monotonic: Instant,

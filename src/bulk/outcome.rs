@@ -37,7 +37,7 @@ pub enum Stop {
         /// Its position.
         position: u64,
     },
-    /// The input panicked. Everything before that was sent.
+    /// The input or [`Bulk::skip`](super::Bulk::skip) panicked. Everything before that was sent.
     InputPanicked {
         /// The position of the next item.
         position: u64,
@@ -86,8 +86,8 @@ pub struct MessageOutcome {
     pub message: Message,
     /// Its outcome.
     pub outcome: Outcome,
-    /// The position of the first message of its chunk that has the same clientMessageId. That one was
-    /// sent, and this one was not.
+    /// The position of the first message of its chunk that has the same clientMessageId. Only that one
+    /// was to be sent.
     pub duplicate_of: Option<u64>,
 }
 

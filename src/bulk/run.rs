@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,10 +21,12 @@ use super::progress::{Counts, Progress, Summary};
 use super::sender::{Sender, Sent};
 use crate::outcome::{Outcome, OutcomeKind};
 use crate::request::{HintKind, MessageContent, SharedContent, hints};
-use crate::types::Message;
+use crate::types::{MAX_MESSAGES_PER_BATCH, Message};
 
 /// Bad items that are kept until they are reported.
 const BAD_ITEMS: usize = 1000;
+/// Items that are read before other tasks get a turn, in case `skip` leaves out most of them.
+const ITEMS_PER_POLL: usize = 2 * MAX_MESSAGES_PER_BATCH;
 
 /// A run of messages through a [`Client`](crate::Client): a stream of outcomes, chunk by chunk. Made
 /// by [`Bulk::send`](super::Bulk::send).
@@ -37,8 +40,9 @@ const BAD_ITEMS: usize = 1000;
 /// shuts down; [`Progress`] counts their outcomes, and nobody sees them.
 ///
 /// # Panics
-/// A panic of the input or of the journal propagates to the caller of `next`. Poll again to get the
-/// outcomes of the other chunks in flight.
+/// A panic of the input, of `skip` or of the journal propagates to the caller of `next` and ends the
+/// input or the run. Poll again to get the outcomes of the other chunks in flight. If the journal
+/// panics, the messages of its chunk count as unknown and are not reported.
 #[must_use = "nothing is read or sent until it is polled with `next` or `finish`"]
 pub struct Run<'a, J = ()> {
     pub(super) sender: Sender<J>,
@@ -99,7 +103,7 @@ impl<J: Journal> Run<'_, J> {
     /// you drop the call before it is ready, nothing is lost.
     ///
     /// # Panics
-    /// Outside a tokio runtime with timers, and with the input or the journal.
+    /// Outside a tokio runtime with timers, and with the input, `skip` or the journal.
     pub async fn next(&mut self) -> Option<BatchOutcome> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
@@ -115,7 +119,15 @@ impl<J: Journal> Run<'_, J> {
 
     /// Reads the next chunk if the input has enough messages, or has ended.
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let until = self.position + ITEMS_PER_POLL as u64;
         while self.filling.1.len() < self.sender.group.max_messages {
+            if self.is_stopped() {
+                return Poll::Pending;
+            }
+            if self.position >= until {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let Some(input) = &mut self.input else {
                 return Poll::Ready(());
             };
@@ -242,7 +254,11 @@ impl<J> Run<'_, J> {
     }
 }
 
-/// A chunk that is being sent. If its task ends early, its messages count as unknown.
+#[derive(Debug, thiserror::Error)]
+#[error("it panicked")]
+struct Panicked;
+
+/// A chunk that is being sent. If its task ends early, its messages count as unknown and the run stops.
 struct InFlight<J> {
     sender: Sender<J>,
     progress: Progress,
@@ -276,6 +292,12 @@ impl<J> Drop for InFlight<J> {
     fn drop(&mut self) {
         if self.open > 0 {
             self.progress.end_without_outcome(OutcomeKind::Unknown, self.open);
+            self.progress.stop(if std::thread::panicking() {
+                Stop::Journal(Arc::new(Panicked))
+            } else {
+                Stop::Cancelled
+            });
+            self.sender.group.cancel.cancel();
         }
     }
 }
@@ -330,7 +352,7 @@ impl<J: Journal> Stream for Run<'_, J> {
             }
             // The future wakes this task when the run is cancelled from elsewhere.
             let stopped = run.is_stopped() || run.cancelled.as_mut().poll(cx).is_ready();
-            if stopped && !(run.is_drained() && run.chunks.is_empty()) {
+            if stopped && !run.is_drained() {
                 run.progress.stop(Stop::Cancelled);
             }
             if stopped {
@@ -366,7 +388,9 @@ impl<J: Journal> Stream for Run<'_, J> {
 impl<J> Drop for Run<'_, J> {
     fn drop(&mut self) {
         if self.state != State::Ended {
-            if self.input.is_some() || !self.filling.1.is_empty() || !self.chunks.is_empty() {
+            if self.state == State::Reading {
+                self.progress.stop(Stop::InputPanicked { position: self.position });
+            } else if self.input.is_some() || !self.filling.1.is_empty() {
                 self.progress.stop(Stop::Cancelled);
             }
             self.progress.end_without_outcome(OutcomeKind::NotSent, self.filling.1.len() as u64);

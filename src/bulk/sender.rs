@@ -191,9 +191,9 @@ impl<J: Journal> Sender<J> {
                     piece.messages = chunk.request.messages;
                     piece.sent_before |= outcomes[0].kind == OutcomeKind::Unknown;
                 }
-                Next::Finished { result, .. } => {
+                Next::Finished { result, earlier } => {
                     let (outcomes, is_too_large) =
-                        finish(result, &chunk, &piece, sent, &group.retry);
+                        finish(result, earlier.as_ref(), &chunk, &piece, sent, &group.retry);
                     self.settle(&chunk, &outcomes, sent).await;
                     piece.messages = chunk.request.messages;
                     if is_too_large {
@@ -250,6 +250,7 @@ fn after(outcomes: Vec<Outcome>, piece: &Piece) -> Vec<Outcome> {
 /// The outcomes after the last attempt, and whether the messages are to be sent in halves.
 fn finish(
     result: Result<BatchResponse, Error>,
+    earlier: Option<&Error>,
     chunk: &Chunk,
     piece: &Piece,
     sent: &mut Sent,
@@ -263,14 +264,18 @@ fn finish(
             (after(report.into_outcomes(), piece), false)
         }
         Err(error) => {
-            let outcomes = after(vec![Outcome::from(&error); count], piece);
+            // The last error decides what follows. An earlier one may leave the outcome open.
             let error = Arc::new(error);
             let halve = count > 1 && is_too_large(&error);
             if !halve {
                 sent.stop = stop_after(&error, policy);
-                sent.error = Some(error);
+                sent.error = Some(Arc::clone(&error));
             }
-            (outcomes, halve)
+            let known = match earlier {
+                Some(earlier) if error.retry_is_safe() => earlier,
+                _ => &error,
+            };
+            (after(vec![Outcome::from(known); count], piece), halve)
         }
     }
 }

@@ -168,10 +168,17 @@ pub(crate) enum Next {
     },
     /// No retry follows.
     Finished {
+        /// The result of the last attempt.
         result: Result<BatchResponse, Error>,
-        /// Whether an attempt before the last may have been sent.
-        sent_before: bool,
+        /// The error of an attempt before the last that may have been sent.
+        earlier: Option<Error>,
     },
+}
+
+/// The error that says what is known of the batch. `retry_is_safe` of the last error describes only
+/// the last attempt.
+pub(crate) fn decisive(last: Error, earlier: Option<Error>) -> Error {
+    if last.retry_is_safe() { earlier.unwrap_or(last) } else { last }
 }
 
 impl<'a> Retries<'a> {
@@ -200,15 +207,7 @@ impl<'a> Retries<'a> {
                 }
                 Next::Retry { delay, outcome }
             }
-            (result, _) => {
-                let sent_before = self.ambiguous.is_some();
-                let result = match (result, self.ambiguous.take()) {
-                    // `retry_is_safe` describes only the last attempt.
-                    (Err(error), Some(earlier)) if error.retry_is_safe() => Err(earlier),
-                    (result, _) => result,
-                };
-                Next::Finished { result, sent_before }
-            }
+            (result, _) => Next::Finished { result, earlier: self.ambiguous.take() },
         }
     }
 

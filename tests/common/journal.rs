@@ -24,6 +24,8 @@ pub enum Act {
     RecordTooLate,
     /// Never returns.
     Stall,
+    /// Panics without a record.
+    Panic,
 }
 
 type Plan = Box<dyn FnMut(u64) -> Act + Send>;
@@ -138,6 +140,7 @@ async fn act(act: Act) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         Act::Stall => std::future::pending().await,
+        Act::Panic => panic!("the journal panics"),
         _ => {}
     }
 }

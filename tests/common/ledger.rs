@@ -64,7 +64,9 @@ pub fn json_id(message: &Value) -> &str {
 }
 
 /// The next outcome of a run, or the panic of its input or journal.
-pub async fn next_or_panic(run: &mut Run<'_>) -> std::thread::Result<Option<BatchOutcome>> {
+pub async fn next_or_panic<J: Journal>(
+    run: &mut Run<'_, J>,
+) -> std::thread::Result<Option<BatchOutcome>> {
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *run).poll_next(cx))) {
         Ok(poll) => poll.map(Ok),
         Err(panic) => Poll::Ready(Err(panic)),

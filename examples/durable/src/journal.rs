@@ -44,12 +44,14 @@ impl Database {
         Ok(())
     }
 
-    /// The recipients that may be sent to, in the order of the list. The messages in the state
+    /// The recipients that can be sent to, in the order of the list. The messages in the state
     /// `sending` are in flight, or they were when the process died. Either way they stay unknown.
     pub async fn pending(&self) -> Result<Vec<(String, String)>, Error> {
-        sqlx::query_as("select id, msisdn from messages where state = 'pending' order by rowid")
-            .fetch_all(&self.0)
-            .await
+        sqlx::query_as(
+            "select id, msisdn from messages where state in ('pending', 'not_sent') order by rowid",
+        )
+        .fetch_all(&self.0)
+        .await
     }
 
     /// The ids of the messages in a state.

@@ -63,9 +63,12 @@ async fn send(database: &str, base_url: &str) -> Result<()> {
     summary.stop.map_or(Ok(()), |stop| Err(stop.to_string().into()))
 }
 
-/// The sandbox: some answers come late, and it ends when its standard input does.
+/// The sandbox: some answers come late, some are 429, and it ends when its standard input does.
 async fn sandbox() -> Result<()> {
-    let answers = |number| Answer::Late(Duration::from_millis(number * 7 % 20));
+    let answers = |number| match number % 10 {
+        9 => Answer::TooManyRequests { retry_after: None },
+        number => Answer::Late(Duration::from_millis(number * 7 % 20)),
+    };
     let sandbox = Sandbox::builder().answer_with(answers).start().await?;
     println!("{}", sandbox.base_url());
     tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
