@@ -1,4 +1,4 @@
-//! What the sandbox accepted, and the answers that wait for the next requests.
+//! The record of accepted messages, and the answers that wait for the next requests.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -247,7 +247,7 @@ impl Sandbox {
         self.state.record().accepted(0, usize::MAX)
     }
 
-    /// What became so far of the delivery receipts of the latest messages, in the order in which
+    /// The delivery receipts of the kept messages, each with its tries so far, in the order in which
     /// they were planned; see [`SandboxBuilder::keep`].
     pub fn receipts(&self) -> Vec<PostedReceipt> {
         self.state.outbox.record()
