@@ -1,7 +1,7 @@
 //! For tests: typed mocks of the API. Feature `mock`.
 //!
 //! [`MockServerExt`] adds a typed `send_lon_batch` to the server of [`httpmock`], generated from
-//! the spec with every documented answer: for tests that say what is asked and what is answered.
+//! the spec with every documented response. Use it to assert exact requests and responses.
 //!
 //! ```
 //! use lon_batch::mock::{MockServerExt, httpmock::MockServer};
@@ -22,7 +22,7 @@
 //!     .base_url(server.base_url())
 //!     .retry(RetryPolicy::never())
 //!     .build()?;
-//! let message = Message::new("+6591234567".parse::<Msisdn>()?, Content::new("Hello"));
+//! let message = Message::new("+66812345678".parse::<Msisdn>()?, Content::new("Hello"));
 //! let batch = Batch::builder().message(message).build()?;
 //! let error = client.send(&batch).await.unwrap_err();
 //! assert!(error.retry_is_safe() && error.retry_can_help());
@@ -31,12 +31,12 @@
 //! # }
 //! ```
 //!
-//! The mock takes requests to the path of the API. `when.body(..)` takes exactly that request,
-//! `when.sub_account_id(..)` one sub-account. What the spec does not say, such as the key or a
-//! header of the answer, is set on httpmock's own type, which `into_inner()` gives:
+//! The mock answers requests to the path of the API. `when.body(..)` requires exactly this JSON body.
+//! `when.sub_account_id(..)` matches a sub-account, where `.` matches any character. For headers and
+//! other details outside the spec, call `into_inner()` and use httpmock directly:
 //! `then.too_many_requests(&body).into_inner().header("retry-after", "2")`.
 //!
-//! For a server that keeps the contract of the API by itself, use the crate `lon-sandbox`.
+//! For a server that validates requests and answers by itself, use the crate `lon-sandbox`.
 
 mod generated {
     #![allow(missing_docs, clippy::all, clippy::pedantic)]

@@ -155,7 +155,7 @@ proptest! {
         let _ = (receipt.stage(), receipt.detail(), receipt.reason(), receipt.error_code());
         let _ = receipt.timestamp().map(lon_batch::types::Timestamp::to_system_time);
 
-        // What was read has the types of the contract, and reads back equal.
+        // A receipt that was read has the types of the spec, and reads back equal.
         let written = serde_json::to_value(receipt).unwrap();
         prop_assert_eq!(type_violations(&written), Vec::<String>::new());
         let stored: DeliveryReceipt = serde_json::from_value(written.clone()).unwrap();

@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::invalid::{Invalid, Problem, Rule, Subject};
 use crate::outcome::{Outcome, OutcomeKind};
 use crate::request::validate;
-use crate::transport::retry::{Next, Retries, RetryPolicy};
+use crate::transport::retry::{Next, Retries, RetryPolicy, decisive};
 use crate::types::{BatchRequest, BatchResponse, ErrorCode, Message};
 
 /// Sends one chunk of messages at a time, as a run does. Made by
@@ -244,7 +244,7 @@ fn after(outcomes: Vec<Outcome>, piece: &Piece) -> Vec<Outcome> {
     if !piece.sent_before {
         return outcomes;
     }
-    outcomes.into_iter().map(|outcome| outcome.unknown_if_sent_earlier(piece.sent_before)).collect()
+    outcomes.into_iter().map(|outcome| outcome.unknown_if_sent_earlier(true)).collect()
 }
 
 /// The outcomes after the last attempt, and whether the messages are to be sent in halves.
@@ -271,11 +271,8 @@ fn finish(
                 sent.stop = stop_after(&error, policy);
                 sent.error = Some(Arc::clone(&error));
             }
-            let known = match earlier {
-                Some(earlier) if error.retry_is_safe() => earlier,
-                _ => &error,
-            };
-            (after(vec![Outcome::from(known); count], piece), halve)
+            let outcome = Outcome::from(decisive(&*error, earlier));
+            (after(vec![outcome; count], piece), halve)
         }
     }
 }

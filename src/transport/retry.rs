@@ -1,5 +1,6 @@
 //! When a batch is retried, and after how long.
 
+use std::borrow::Borrow;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -175,10 +176,10 @@ pub(crate) enum Next {
     },
 }
 
-/// The error that says what is known of the batch. `retry_is_safe` of the last error describes only
-/// the last attempt.
-pub(crate) fn decisive(last: Error, earlier: Option<Error>) -> Error {
-    if last.retry_is_safe() { earlier.unwrap_or(last) } else { last }
+/// The error that decides the outcome of the batch. `retry_is_safe` of the last error describes only
+/// the last attempt; an earlier one may have been sent.
+pub(crate) fn decisive<E: Borrow<Error>>(last: E, earlier: Option<E>) -> E {
+    if last.borrow().retry_is_safe() { earlier.unwrap_or(last) } else { last }
 }
 
 impl<'a> Retries<'a> {

@@ -1,4 +1,4 @@
-//! What is posted: the JSON of a receipt.
+//! The JSON of a receipt, as it is posted.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
