@@ -215,7 +215,7 @@ fn report(
     Ok(())
 }
 
-/// The highest resident memory of this process so far, where the system tells.
+/// The peak resident memory of this process, if the system reports it.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

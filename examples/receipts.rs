@@ -1,34 +1,31 @@
-//! Sends a batch to the embedded sandbox, receives its delivery receipts, and tells what became of
-//! every message.
+//! Sends a batch to the embedded sandbox, receives its delivery receipts, and follows each message
+//! through its stages.
 //!
 //! ```sh
 //! cargo run --example receipts [-- SEED]
 //! ```
 //!
-//! The sandbox posts the receipts to a receiver on this machine: some of them twice, some late, some
-//! out of order, as the seed has it. Its clock is forty times as fast as the one on the wall. At the
-//! end the table is held against what the sandbox says that it posted.
+//! The sandbox posts receipts to a receiver on this machine, some of them late, twice or out of
+//! order, and some of an SMS fallback. Its clock runs 40 times as fast as real time. At the end, the
+//! example compares every message with the sandbox's record.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::env;
 use std::error::Error;
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::Router;
 use lon_batch::receipt::{
-    Code, DeliveryReceipt, Effect, Event, MessageTracker, Posted, Receiver, Stage, TrackedMessage,
-    Webhook,
+    Channel, DeliveryReceipt, Histories, History, Posted, Receiver, Stage, Webhook,
 };
-use lon_batch::types::{MessageState, Timestamp};
-use lon_batch::{Batch, Client, Content, Message, Msisdn};
-use lon_sandbox::{PostedReceipt, ReceiptFate, Receipts, Sandbox};
+use lon_batch::{Batch, Client, Content, Message, Msisdn, SharedContent, SmsFallback};
+use lon_sandbox::{PostedReceipt, Receipts, Sandbox};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 const MESSAGES: u32 = 8;
-/// The value that the owner of an account sets for the webhook. A real one is long and random.
+/// The owner of the account sets this value for the webhook. Use a long random one.
 const AUTHORIZATION: &str = "Bearer example-webhook-secret";
 
 #[tokio::main(flavor = "current_thread")]
@@ -44,33 +41,31 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let seed = match env::args().nth(1) {
-        None => 8,
-        Some(seed) => seed.parse().map_err(|_| "the seed is no whole number")?,
+        None => 15,
+        Some(seed) => seed.parse().map_err(|_| "the seed must be a whole number")?,
     };
 
-    // The receiver, as a service mounts it.
-    let tracker = Arc::new(Mutex::new(MessageTracker::new()));
-    let receipts = Arc::clone(&tracker);
+    let histories = Arc::new(Mutex::new(Histories::new()));
+    let shared = Arc::clone(&histories);
     let receiver = Receiver::new(Webhook::new(AUTHORIZATION)?, move |posted: Posted| {
-        let receipts = Arc::clone(&receipts);
+        let shared = Arc::clone(&shared);
         async move {
-            match posted.event {
-                Ok(Event::Receipt(receipt)) => {
-                    let effect = lock(&receipts).receipt(&receipt);
-                    print_effect(&receipt, effect);
+            let event = posted.event?;
+            match event.receipt() {
+                Some(receipt) => {
+                    append(&mut shared.lock().unwrap_or_else(PoisonError::into_inner), receipt);
                 }
-                Ok(other) => println!("{other}"),
-                Err(unreadable) => eprintln!("{unreadable}"),
+                None => println!("{event}"),
             }
+            Ok::<_, lon_batch::receipt::EventError>(())
         }
     });
-    let app: Router = Router::new().route_service("/receipts", receiver.clone());
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let url = format!("http://{}/receipts", listener.local_addr()?);
-    let server = tokio::spawn(async move { axum::serve(listener, app).await });
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = tokio::spawn(receiver.serve(listener, async { _ = stopped.await }));
 
-    // The platform.
-    let settings = Receipts::new().authorization(AUTHORIZATION).speed(40.0).chaos(seed);
+    let settings = Receipts::new().authorization(AUTHORIZATION).speed(40.0).random(seed);
     let sandbox = Sandbox::builder().receipts(settings).start().await?;
     let client = Client::builder(sandbox.sub_account_id(), sandbox.api_key())
         .base_url(sandbox.base_url())
@@ -78,124 +73,128 @@ async fn run() -> Result<(), Box<dyn Error>> {
 
     let batch = batch(&url)?;
     println!(
-        "Sending {} messages to the sandbox; receipts come to {url}. Seed {seed}.\n",
-        batch.len()
+        "Sending {MESSAGES} messages to the sandbox; it posts receipts to {url}. Seed {seed}.\n"
     );
-    let result = client.send(&batch).await;
-    lock(&tracker).sent(&batch, &result);
-    result?;
+    println!("{:<10} {:<12} {:<12} stage", "message", "receipt", "by");
+    client.send(&batch).await?;
 
     sandbox.receipts_settled().await;
-    receiver.shutdown().await;
-    server.abort();
+    _ = stop.send(());
+    server.await?;
 
-    let tracker = lock(&tracker);
-    print_table(&batch, &tracker);
-    compare(&batch, &tracker, &sandbox.receipts())
-}
-
-fn lock(tracker: &Mutex<MessageTracker>) -> MutexGuard<'_, MessageTracker> {
-    tracker.lock().unwrap_or_else(PoisonError::into_inner)
+    let histories = histories.lock().unwrap_or_else(PoisonError::into_inner);
+    print_table(&histories);
+    compare(&histories, &sandbox.receipts())
 }
 
 fn batch(url: &str) -> Result<Batch, Box<dyn Error>> {
-    let content = lon_batch::SharedContent::from(Content::new("Your parcel is on its way"));
-    let messages = (1..=MESSAGES).map(|number| {
-        let msisdn = Msisdn::parse(&format!("+668123456{number:02}"))?;
-        Ok(Message::new(msisdn, content.clone())
-            .client_message_id(format!("parcel-{number}"))
-            .dlr_callback_url(url))
-    });
-    let messages = messages.collect::<Result<Vec<_>, lon_batch::phone::MsisdnError>>()?;
-    let batch = Batch::builder().client_batch_id("parcels");
-    Ok(batch.messages(messages).build()?)
+    let content = SharedContent::from(Content::new("Your parcel has left our warehouse"));
+    let mut batch = Batch::builder().client_batch_id("parcels");
+    for number in 1..=MESSAGES {
+        let message =
+            Message::new(Msisdn::parse(&format!("+668123456{number:02}"))?, content.clone())
+                .client_message_id(id(number))
+                .dlr_callback_url(url)
+                .sms_fallback(SmsFallback::new("Your parcel has left our warehouse"));
+        batch = batch.message(message);
+    }
+    Ok(batch.build()?)
 }
 
-/// A line for each receipt: what it says, and what it changes.
-fn print_effect(receipt: &DeliveryReceipt, effect: Effect) {
-    let id = receipt.client_message_id().unwrap_or("-");
-    let state = receipt.state();
-    match effect {
-        Effect::Moved { from, to } => println!("{id:<10} {state:<12} {from} -> {to}"),
-        Effect::Kept(at) => println!("{id:<10} {state:<12} comes late, stays {at}"),
-        _ => println!("{id:<10} {state:<12} comes again"),
+fn id(number: u32) -> String {
+    format!("parcel-{number}")
+}
+
+/// Appends a receipt, and prints what it changed.
+fn append(histories: &mut Histories, receipt: &DeliveryReceipt) {
+    let stage = |histories: &Histories| histories.by_umid(receipt.umid()).and_then(History::stage);
+    let before = stage(histories);
+    let is_new = histories.append(receipt);
+    let after = stage(histories);
+    let name = |stage: Option<Stage>| stage.map_or("none", Stage::as_str);
+    let change = if before != after {
+        format!("{} -> {}", name(before), name(after))
+    } else if is_new {
+        format!("stays {}", name(after))
+    } else {
+        format!("stays {} (duplicate)", name(after))
+    };
+    println!(
+        "{:<10} {:<12} {:<12} {change}",
+        message(receipt),
+        receipt.state(),
+        channel(receipt.channel())
+    );
+}
+
+fn message(receipt: &DeliveryReceipt) -> &str {
+    receipt.client_message_id().unwrap_or("-")
+}
+
+fn channel(channel: Option<&Channel>) -> &'static str {
+    match channel {
+        Some(Channel::LineNotification) => "notification",
+        Some(Channel::Sms) => "SMS",
+        _ => "other",
     }
 }
 
-fn print_table(batch: &Batch, tracker: &MessageTracker) {
-    println!("\n{:<10} {:<12} {:<44} why", "message", "is", "after");
-    for message in sent(batch, tracker) {
-        let history = message.history();
-        let states: Vec<_> = history.iter().map(|change| change.state.as_str()).collect();
-        let current = message.current();
-        let code = current.as_ref().and_then(|change| change.code);
-        let code = code.map_or_else(String::new, |code| match code {
-            Code::Api(code) => format!("code {code}: "),
-            Code::Receipt(code) => format!("receipt code {code}: "),
-        });
-        let reason = current.and_then(|change| change.reason);
+fn print_table(histories: &Histories) {
+    println!("\n{:<10} {:<12} {:<12} reason", "message", "stage", "by");
+    let mut counts = BTreeMap::new();
+    for number in 1..=MESSAGES {
+        let history = histories.by_client_message_id(&id(number));
+        let Some((stage, change)) = history.stage().zip(history.current()) else {
+            continue;
+        };
+        *counts.entry(stage).or_insert(0) += 1;
+        let reason = change.reason.as_deref().unwrap_or_default();
         println!(
-            "{:<10} {:<12} {:<44} {code}{}",
-            message.client_message_id().unwrap_or("-"),
-            message.stage(),
-            states.join(", "),
-            reason.as_deref().unwrap_or_default(),
+            "{:<10} {stage:<12} {:<12} {reason}",
+            id(number),
+            channel(change.channel.as_ref())
         );
     }
-    println!("\n{}", tracker.counts());
+    let counts: Vec<_> = counts.iter().map(|(stage, count)| format!("{count} {stage}")).collect();
+    println!("\n{MESSAGES} messages: {}", counts.join(", "));
 }
 
-/// The messages of the batch, in its order.
-fn sent<'a>(
-    batch: &'a Batch,
-    tracker: &'a MessageTracker,
-) -> impl Iterator<Item = TrackedMessage<'a>> {
-    let ids = batch.messages().iter();
-    let ids = ids.filter_map(|message| message.client_message_id.as_deref());
-    ids.flat_map(|id| tracker.with_client_message_id(id))
-}
-
-/// The state, detail and time of a change.
-type Change = (String, Option<String>, Option<SystemTime>);
-
-/// Holds every message against what the sandbox says that it posted and that was taken.
-fn compare(
-    batch: &Batch,
-    tracker: &MessageTracker,
-    posted: &[PostedReceipt],
-) -> Result<(), Box<dyn Error>> {
-    let mut wrong = 0;
-    for message in sent(batch, tracker) {
-        let umid = message.umid();
-        let of_message = posted.iter().filter(|it| Some(it.umid.as_str()) == umid.as_deref());
-        let taken: Vec<_> = of_message.filter(|it| it.fate == ReceiptFate::Taken).collect();
-        let stages = taken.iter().map(|it| MessageState::from(it.state.as_str()).stage());
-        let stage = stages.max().unwrap_or(Stage::Accepted);
-        let by_sandbox: BTreeSet<Change> = taken
+/// Compares every message with the sandbox's record.
+fn compare(histories: &Histories, posted: &[PostedReceipt]) -> Result<(), Box<dyn Error>> {
+    const ORDER: [&str; 5] = ["queued", "sent", "rejected", "undelivered", "delivered"];
+    let mut differences = 0;
+    for number in 1..=MESSAGES {
+        let of_message = |it: &&PostedReceipt| it.client_message_id.as_ref() == Some(&id(number));
+        let mut expected: Vec<_> = posted
             .iter()
+            .filter(of_message)
             .map(|it| {
-                let at = Timestamp::from(it.timestamp.as_str()).to_system_time();
-                (it.state.clone(), it.detail.clone(), at)
+                let order = ORDER.iter().position(|state| *state == it.state);
+                (order, it.timestamp.clone(), it.state.clone(), it.channel.clone())
             })
             .collect();
-        let history = message.history().into_iter();
-        let by_tracker: BTreeSet<Change> = history
-            .map(|it| (it.state.to_string(), it.detail.as_ref().map(ToString::to_string), it.at()))
-            .collect();
-        if message.stage() != stage || by_tracker != by_sandbox {
-            wrong += 1;
-            println!("{message:?}: the sandbox posted {by_sandbox:?}, known is {by_tracker:?}");
+        expected.sort();
+        expected.dedup();
+        let history = histories.by_client_message_id(&id(number));
+        let found = history.changes().iter().map(|it| {
+            let timestamp = it.timestamp.as_deref().unwrap_or_default().to_owned();
+            let channel = it.channel.as_ref().map(ToString::to_string).unwrap_or_default();
+            (timestamp, it.state.to_string(), channel)
+        });
+        let stage = history.stage().map(Stage::as_str);
+        let is_same = found.eq(expected.iter().cloned().map(|(_, at, state, by)| (at, state, by)))
+            && stage == expected.last().map(|(_, _, state, _)| state.as_str())
+            && !history.is_contradictory();
+        if !is_same {
+            differences += 1;
+            println!("{}: the sandbox posted {expected:?}, received {history:?}", id(number));
         }
     }
-    let (tries, lost) = (
-        posted.iter().map(|it| it.tries.len()).sum::<usize>(),
-        posted.iter().filter(|it| it.fate != ReceiptFate::Taken).count(),
-    );
-    let followed = tracker.counts().total();
-    if wrong > 0 || lost > 0 || followed != u64::from(MESSAGES) {
-        let told = format!("{wrong} of {followed} messages are wrong, {lost} receipts were lost");
-        return Err(told.into());
+    let posts: usize = posted.iter().map(|it| it.attempts.len()).sum();
+    let lost = posted.iter().filter(|it| !it.acknowledged).count();
+    if differences > 0 || lost > 0 {
+        return Err(format!("{differences} messages differ, {lost} receipts were lost").into());
     }
-    println!("{} receipts in {tries} posts: every message is what the sandbox says.", posted.len());
+    println!("{posts} posts received: every message equals the sandbox's record.");
     Ok(())
 }

@@ -1,63 +1,58 @@
-//! Delivery receipts: what became of a message after the platform took it.
+//! Delivery receipts: the life of a message after the platform accepted it.
 //!
-//! The platform posts a receipt for each change of a message's state to the
-//! [`dlrCallbackUrl`](crate::Message::dlr_callback_url) of the message, or else to the callback URL
-//! of the account. Four parts, each of use without the others:
+//! The platform posts a receipt for each change of a message's state, to the message's
+//! [`dlrCallbackUrl`](crate::Message::dlr_callback_url) or else to the callback URL of the account:
 //!
-//! - [`Event::from_json`] reads what was posted: a receipt, or one of the other events that come to
-//!   the same URL.
-//! - [`MessageTracker`] folds answers and receipts into the state of every message, in whatever
-//!   order they come and however often.
-//! - [`Webhook`] judges who may post, and says what to answer: for a server of your own.
-//! - `Receiver`, with the feature `receiver`, is a service to mount in axum, or in any server that
-//!   takes tower services.
+//! - [`Event::from_json`] parses a post: a receipt, or another event that the same URL receives.
+//! - [`History`] combines the receipts of one message. Its [`Stage`] is the greatest one reported,
+//!   so the order and number of receipts do not matter.
+//! - [`Webhook`] checks who may post.
+//! - `Receiver` (feature `receiver`) is an HTTP service that passes events to your function.
 //!
-//! # What the states mean
-//! | state | [`Stage`] | what is known |
-//! |---|---|---|
-//! | `queued` | accepted | the platform took the message |
-//! | `sent` | sent | it went to LINE; nothing has come back yet |
-//! | `delivered` | delivered | it reached the user. Final |
-//! | `undelivered` | undelivered | it did not reach the user, and [`ReceiptErrorCode`] says why; its SMS fallback may still come. Final |
-//! | `rejected` | rejected | the platform did not send it; [`ReceiptErrorCode`] says why. Final |
+//! ```
+//! use lon_batch::receipt::{DeliveryReceipt, History, Stage};
 //!
-//! LON never reports `read`: nobody learns whether a notification was looked at. Nor does a receipt
-//! have to come: a message may stay `sent` for good. Other states, `accepted` and `failed` among
-//! them, come of other parts of the platform; where this crate does not know one, it is kept as it
-//! is, and its stage is [`Stage::Unknown`].
+//! let mut history = History::new();
+//! for state in ["delivered", "queued", "delivered", "sent"] {
+//!     history.append(&DeliveryReceipt::builder("message-1", state).build());
+//! }
+//! assert_eq!(history.stage(), Some(Stage::Delivered));
+//! ```
 //!
-//! # What the platform does
-//! - After a connection error, a time-out, a 4xx or a 5xx it posts the same again after 1, 10, 30
-//!   and 90 seconds, then never: what a receiver misses for some two minutes is lost.
-//! - A receipt may come twice, and receipts may come out of order. The same umid, state, detail and
-//!   timestamp are the same receipt.
-//! - One URL gets everything: receipts of other channels, messages from users, events of the
-//!   account. All of it is to be answered with a 2xx.
-//! - It proves itself by a fixed `Authorization` value alone. There is no signature.
-//! - Under which channel the receipt of an SMS fallback comes is not documented.
+//! # How the platform posts
+//! - After a connection error, a timeout, a 4xx or a 5xx, it posts again after 1, 10, 30 and 90
+//!   seconds, then stops. A receipt that a receiver misses for two minutes is lost.
+//! - A receipt can arrive twice, and receipts can arrive out of order. A message can stay `sent`
+//!   forever.
+//! - One URL receives everything: receipts of other channels, messages from users, events of the
+//!   account. Answer all of them with 2xx.
+//! - A fixed `Authorization` value is the only proof of origin. There is no signature.
+//! - The channel of an SMS fallback's receipts is not documented.
 //!
-//! (Sources are in `spec/README.md`.)
+//! Source: the platform's pages on
+//! [delivery receipts](https://developer.8x8.com/connect/reference/delivery-receipts-for-outbound-chatapps)
+//! and webhooks; `spec/README.md` lists them.
 
-mod change;
+mod delivery_receipt;
 mod event;
-mod namesakes;
+mod histories;
+mod history;
 #[cfg(feature = "receiver")]
 mod receiver;
-mod row;
+#[cfg(feature = "receiver")]
+mod serve;
 mod stage;
-mod tracked;
-mod tracker;
 mod webhook;
 
 pub use crate::types::{
     Channel, DeliveryReceipt, EventType, Namespace, ReceiptErrorCode, ReceiptPayload,
     ReceiptStatus, ReceiptUser,
 };
-pub use change::{Change, Code};
-pub use event::{Event, EventProblem, MAX_EVENT_BYTES, OtherEvent, UnreadableEvent};
+pub use delivery_receipt::ReceiptBuilder;
+pub use event::{Event, EventError, MAX_EVENT_BYTES, OtherEvent, OtherReceipt};
+pub use histories::Histories;
+pub use history::{Change, History};
 #[cfg(feature = "receiver")]
-pub use receiver::{Handled, Posted, Receiver, ReceiverBuilder};
+pub use receiver::{Posted, Receiver, ReceiverBuilder};
 pub use stage::Stage;
-pub use tracked::{Counts, TrackedMessage};
-pub use tracker::{Effect, MessageTracker};
-pub use webhook::{InvalidAuthorization, NoEvent, Webhook};
+pub use webhook::{InvalidAuthorization, Webhook};

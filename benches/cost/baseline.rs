@@ -201,7 +201,7 @@ pub async fn rate(address: SocketAddr, at_a_time: usize, batches: usize) -> f64 
     .await
 }
 
-/// Sends so many batches to the same customers, with a content for each or one for all.
+/// Sends a number of batches to the same customers, with a content for each or one for all.
 pub async fn many(
     client: &lon_batch::reqwest::Client,
     address: SocketAddr,

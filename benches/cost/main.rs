@@ -1,11 +1,10 @@
-//! What the crate costs beside what an engineer would write by hand: 50 lines of reqwest and
-//! serde, in the same run.
+//! The cost of the crate, compared with 50 handwritten lines of reqwest and serde in the same run.
 //!
 //! ```sh
 //! cargo bench --bench cost            # all but the lengths
 //! cargo bench --bench cost -- many    # runs of many messages alone
 //! cargo bench --bench cost -- lengths # runs of up to ten million messages
-//! cargo bench --bench cost -- receipts # following a million messages
+//! cargo bench --bench cost -- receipts # the histories of a million messages
 //! ```
 //!
 //! Instructions are counted by valgrind where it is installed; times are ratios of medians of

@@ -11,14 +11,14 @@ use std::{env, fs};
 use crate::work::{Sink, answer};
 use crate::{MESSAGES, baseline, counted, ours, runtime};
 
-/// Batches that are on their way at a time.
+/// Batches in flight.
 pub const AT_A_TIME: usize = 4;
 /// Batches of one measurement of CPU time, and how many there are of each, which take turns.
 const BATCHES: usize = 200;
 const ROUNDS: usize = 25;
 const LENGTH_ROUNDS: usize = 3;
 
-/// What a process used: CPU time and time for all of its messages, and its highest memory.
+/// The CPU time and time of a process for all of its messages, and its peak memory.
 struct Used {
     cpu_ns: f64,
     ns: f64,
@@ -39,7 +39,7 @@ pub fn compare() {
         let rounds: Vec<_> = (0..ROUNDS).map(|_| (cpu_ns(one), cpu_ns(other))).collect();
         let of = |number: fn(&(f64, f64)) -> f64| median(rounds.iter().map(number).collect());
         let (ours, baseline) = (of(|round| round.0), of(|round| round.1));
-        // Of each round: the two were measured one after the other.
+        // A ratio per round, because the two took turns.
         let ratio = of(|(ours, baseline)| ours / baseline);
         print!("  {contents}, {one}/{other}: {ours:>8.0} {baseline:>8.0}  {ratio:.3}");
         match (
@@ -85,7 +85,7 @@ fn median(mut all: Vec<f64>) -> f64 {
     all[all.len() / 2]
 }
 
-/// What a process of its own uses per message.
+/// The cost per message, measured in a separate process.
 fn used(sink: SocketAddr, who: &str, contents: &str, batches: usize, times: usize) -> Used {
     let output = Command::new(env::current_exe().expect("this program"))
         .args(["many", &sink.to_string(), who, contents])
@@ -108,7 +108,7 @@ fn instructions(sink: SocketAddr, who: &str, contents: &str) -> Option<f64> {
     Some(of_a_batch as f64 / MESSAGES as f64)
 }
 
-/// What a process does that was started to be measured.
+/// The work of a process that another one measures.
 pub fn run(arguments: &[String]) {
     let [sink, who, contents, times, batches] = arguments else {
         panic!("many SERVER ours|baseline one|all-different TIMES BATCHES");

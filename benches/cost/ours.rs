@@ -96,7 +96,7 @@ impl Journal for Counting {
     }
 }
 
-/// Sends so many batches to the same customers, with a content for each or one for all, and looks
+/// Sends a number of batches to the same customers, with a content for each or one for all, and looks
 /// at every outcome.
 pub async fn many<J: Journal>(client: &Client, journal: J, batches: usize, one_content: bool) {
     let customers = crate::customers_for_a_batch();

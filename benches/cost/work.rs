@@ -1,4 +1,4 @@
-//! What both have to do: customers to write to, an answer to read, a server to send to.
+//! The work of both sides: customers, a response to parse, a server.
 
 use std::net::SocketAddr;
 

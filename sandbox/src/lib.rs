@@ -51,7 +51,7 @@ mod server;
 pub use answer::Answer;
 pub use contract::Rejection;
 pub use failures::{Failures, FailuresError, reject_at_random};
-pub use receipts::{NotPosted, PostedReceipt, ReceiptFate, ReceiptTry, Receipts, Step, TryOutcome};
+pub use receipts::{PostedReceipt, Receipts, Step};
 pub use record::Accepted;
 pub use sandbox::{Sandbox, SandboxBuilder};
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 
 use clap::Parser;
-use lon_sandbox::{Failures, Sandbox, reject_at_random};
+use lon_sandbox::{Failures, Receipts, Sandbox, reject_at_random};
 
 /// A stand-in for 8x8's LINE Official Notification batch API, on this machine.
 #[derive(Parser)]
@@ -39,9 +39,21 @@ struct Options {
     /// The seed of what is random: the same seed and order of requests give the same failures.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Keep only this number of accepted messages, the latest.
-    #[arg(long, value_name = "MESSAGES")]
+    /// Keep only this number of accepted messages and of delivery receipts, the latest.
+    #[arg(long, value_name = "NUMBER")]
     keep: Option<usize>,
+    /// The callback URL for messages without one. Receipts go to this machine only.
+    #[arg(long, value_name = "URL")]
+    callback_url: Option<String>,
+    /// The Authorization value of delivery receipts.
+    #[arg(long, value_name = "VALUE")]
+    callback_authorization: Option<String>,
+    /// Plan delivery receipts at random, some of them late, twice or out of order.
+    #[arg(long)]
+    random_receipts: bool,
+    /// How many seconds the clock of receipts advances in a second; at 0 it stands still.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    receipt_speed: f64,
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -81,10 +93,20 @@ async fn run(options: Options) -> io::Result<()> {
     if let Some(messages) = options.keep {
         builder = builder.keep(messages);
     }
+    let mut receipts = Receipts::new().speed(options.receipt_speed);
+    if let Some(url) = options.callback_url {
+        receipts = receipts.callback_url(url);
+    }
+    if let Some(value) = options.callback_authorization {
+        receipts = receipts.authorization(value);
+    }
+    if options.random_receipts {
+        receipts = receipts.random(options.seed);
+    }
 
     // Before the line, so that whoever reads it can stop the program.
     let stopped = stopped()?;
-    let sandbox = builder.start().await?;
+    let sandbox = builder.receipts(receipts).start().await?;
     print(&format!(
         "listening on {}, sub-account {}, API key {}",
         sandbox.base_url(),

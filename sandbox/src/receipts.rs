@@ -1,74 +1,101 @@
-//! The delivery receipts that the sandbox posts: what is set of them.
+//! The delivery receipts that the sandbox posts: settings and record.
 
-mod chaos;
 mod clock;
-mod envelope;
 mod outbox;
 mod post;
-mod record;
-mod step;
+mod random;
 
+use std::borrow::Cow;
 use std::fmt;
-use std::io;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use http::HeaderValue;
+use serde::{Deserialize, Serialize};
 
 use crate::record::Accepted;
-use clock::Clock;
-pub(crate) use outbox::{Addressed, Move, Outbox};
-pub use record::{NotPosted, PostedReceipt, ReceiptFate, ReceiptTry, TryOutcome};
-pub use step::Step;
+pub(crate) use outbox::{Addressed, Outbox};
 
 type Plan = dyn Fn(&Accepted) -> Vec<Step> + Send + Sync;
 
-/// What the sandbox posts of delivery receipts, where and when; for
+/// Which delivery receipts the sandbox posts, and when; for
 /// [`SandboxBuilder::receipts`](crate::SandboxBuilder::receipts).
 ///
-/// Without any setting each accepted message that has a `dlrCallbackUrl` is queued at once, sent after 1 s and
-/// delivered, with the detail `delivered_to_recipient`, after 2 s. To post nothing, plan nothing:
-/// `Receipts::new().plan(|_| Vec::new())`.
+/// By default, each accepted message with a `dlrCallbackUrl` is `queued` at once, `sent` after one
+/// second and `delivered` after two.
 ///
 /// # Where to
-/// Receipts go to this machine only: to a URL of plain http whose host is a loopback address or
-/// `localhost`, which is taken for `127.0.0.1` and `::1`. No name is looked up. A message with
-/// another URL is accepted all the same, nothing is sent there, and the [record](PostedReceipt)
-/// says why.
+/// The sandbox posts to `http` URLs on this machine only: a loopback address, or `localhost`, which
+/// is `127.0.0.1`. It ignores any other callback URL, and follows no redirect. At most 64 posts are
+/// in flight.
 ///
-/// Each post has a connection of its own, and at most 64 are on their way at a time. No redirect
-/// is followed.
-///
-/// # Again
-/// As the platform does: after a connection error, no answer within [`TIME_OUT`](Self::TIME_OUT),
-/// a 4xx or a 5xx the same is posted again, by [`RETRY_AFTER`](Self::RETRY_AFTER). Any other
-/// answer ends it.
+/// # Retries
+/// After a connection error, no answer within [`TIMEOUT`](Self::TIMEOUT), a 4xx or a 5xx, it posts
+/// the receipt again, like the platform: see [`RETRY_AFTER`](Self::RETRY_AFTER). Any other answer
+/// acknowledges the receipt.
 ///
 /// # The clock
-/// All times are by the sandbox's clock, but for the time-out. It goes with real time unless it
-/// has another [`speed`](Self::speed) or is [moved by the test](Self::manual_clock).
+/// All times but `TIMEOUT` are by the sandbox's clock. It runs at [`speed`](Self::speed), and
+/// [`Sandbox::advance`](crate::Sandbox::advance) moves it forward.
 pub struct Receipts {
     callback_url: Option<String>,
     authorization: Option<String>,
-    version: Version,
-    speed: Option<f64>,
-    start: Option<SystemTime>,
+    speed: f64,
     plan: Box<Plan>,
 }
 
-/// The version of the envelope.
-#[derive(Clone, Copy)]
-enum Version {
-    Eight,
-    Nine,
+/// A state that a message reaches, and how its receipt is posted.
+///
+/// Times count from the acceptance of the message.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Step {
+    state: Cow<'static, str>,
+    at: Duration,
+    posted_at: Option<Duration>,
+    times: u32,
+    detail: Option<Cow<'static, str>>,
+    error_code: Option<i64>,
+    is_sms: bool,
+}
+
+/// A receipt in the record of the sandbox.
+///
+/// JSON has the members in camel case: `{"umid": "...", "clientMessageId": "abc-123", "channel":
+/// "LineNotification", "state": "sent", "timestamp": "...", "attempts": [500, null, 200],
+/// "acknowledged": true}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct PostedReceipt {
+    /// The id that the sandbox gave to the message.
+    pub umid: String,
+    /// The clientMessageId of the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_message_id: Option<String>,
+    /// The channel: `LineNotification`, or `sms` for an SMS fallback.
+    pub channel: String,
+    /// The state that the message reached.
+    pub state: String,
+    /// Details of the state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// When the message reached the state.
+    pub timestamp: String,
+    /// Why the message was not delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<i64>,
+    /// The status of the answer to each post so far. `None` (`null`): no connection, or no answer.
+    pub attempts: Vec<Option<u16>>,
+    /// Whether the receiver answered any post with a status below 400.
+    pub acknowledged: bool,
 }
 
 impl Receipts {
-    /// How long an answer is waited for, in real time whatever the clock. How long the platform
-    /// waits is not documented.
-    pub const TIME_OUT: Duration = Duration::from_secs(10);
+    /// How long the sandbox waits for an answer, in real time. The platform's time is not
+    /// documented.
+    pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-    /// When a receipt is posted again: how long after the try before was due. After the last it is
-    /// given up.
+    /// How long after each failed attempt the sandbox posts a receipt again. After the fifth attempt
+    /// it gives up. These are the platform's times.
     pub const RETRY_AFTER: [Duration; 4] = [
         Duration::from_secs(1),
         Duration::from_secs(10),
@@ -76,71 +103,49 @@ impl Receipts {
         Duration::from_secs(90),
     ];
 
-    /// The settings described above.
+    /// The default settings.
     #[must_use]
     pub fn new() -> Self {
         Self {
             callback_url: None,
             authorization: None,
-            version: Version::Nine,
-            speed: Some(1.0),
-            start: None,
-            plan: Box::new(|_| delivered()),
+            speed: 1.0,
+            plan: Box::new(|_| {
+                let second = Duration::from_secs(1);
+                let delivered = Step::new("delivered").at(2 * second);
+                vec![
+                    Step::new("queued"),
+                    Step::new("sent").at(second),
+                    delivered.detail("delivered_to_recipient"),
+                ]
+            }),
         }
     }
 
-    /// The callback URL of the account: for messages without one of their own.
+    /// Sets the callback URL of the account, for messages without one.
     #[must_use]
-    pub fn account_callback_url(mut self, url: impl Into<String>) -> Self {
+    pub fn callback_url(mut self, url: impl Into<String>) -> Self {
         self.callback_url = Some(url.into());
         self
     }
 
-    /// The value of the `Authorization` header of every post, word for word. There is no such
-    /// header unless it is set.
+    /// Sets the value of the `Authorization` header of every post. Default: none.
     #[must_use]
     pub fn authorization(mut self, value: impl Into<String>) -> Self {
         self.authorization = Some(value.into());
         self
     }
 
-    /// Posts the envelope of version 8 instead of 9: without the version, and with a
-    /// `channelUserId` that repeats the digits of the phone number.
-    #[must_use]
-    pub fn version_8(mut self) -> Self {
-        self.version = Version::Eight;
-        self
-    }
-
-    /// How many seconds of the sandbox's clock are a second of real time: at 1000, a second takes
-    /// a millisecond. It has to be a number greater than 0. Posts may overlap.
+    /// Sets how many seconds the sandbox's clock advances in a second. At 0 it stands still until
+    /// [`Sandbox::advance`](crate::Sandbox::advance) moves it, and receipts are posted one after the
+    /// other in the order in which they are due.
     #[must_use]
     pub fn speed(mut self, speed: f64) -> Self {
-        self.speed = Some(speed);
+        self.speed = speed;
         self
     }
 
-    /// The sandbox's clock stands still but for [`Sandbox::advance`](crate::Sandbox::advance) and
-    /// [`Sandbox::receipts_settled`](crate::Sandbox::receipts_settled), which carry out one post
-    /// after the other: in the order in which they are due, and where several are due at the same
-    /// time in the order in which they were planned.
-    #[must_use]
-    pub fn manual_clock(mut self) -> Self {
-        self.speed = None;
-        self
-    }
-
-    /// What the sandbox's clock shows when the sandbox starts; the time of the system unless it is
-    /// set. The timestamps of receipts follow from it.
-    #[must_use]
-    pub fn clock_starts_at(mut self, time: SystemTime) -> Self {
-        self.start = Some(time);
-        self
-    }
-
-    /// The receipts of each message that has somewhere to post them to.
-    ///
-    /// The plan is asked when the message is accepted, before the batch is answered.
+    /// Sets the plan of each message. It runs when the message is accepted.
     ///
     /// ```
     /// use std::time::Duration;
@@ -150,14 +155,15 @@ impl Receipts {
     /// let receipts = Receipts::new().plan(move |message| {
     ///     let mut steps = vec![
     ///         Step::new("queued").times(2),
-    ///         // It comes after the receipt of the state that follows.
+    ///         // Out of order: posted after the next state.
     ///         Step::new("sent").at(second).posted_at(3 * second),
     ///     ];
-    ///     steps.push(if message.msisdn.ends_with("99") {
-    ///         Step::new("undelivered").at(2 * second).error(36)
+    ///     if message.msisdn.ends_with("99") {
+    ///         steps.push(Step::new("undelivered").at(2 * second).error(36));
+    ///         steps.push(Step::new("delivered").at(4 * second).by_sms());
     ///     } else {
-    ///         Step::new("delivered").at(2 * second)
-    ///     });
+    ///         steps.push(Step::new("delivered").at(2 * second));
+    ///     }
     ///     steps
     /// });
     /// # let _ = receipts;
@@ -168,41 +174,73 @@ impl Receipts {
         self
     }
 
-    /// Plans at random, each message by [`Step::at_random`]: outcomes, receipts that come late,
-    /// out of order or several times. The same seed plans the same for the same umid.
+    /// Plans at random: one message of ten is rejected, three are undelivered, and the others are
+    /// delivered, within 35 seconds. An undelivered message with an SMS fallback then has receipts
+    /// of its SMS. One receipt of three is up to a minute late, and one of four is posted twice or
+    /// three times.
+    ///
+    /// The same seed plans the same for the same umid.
     #[must_use]
-    pub fn chaos(self, seed: u64) -> Self {
-        self.plan(move |message| Step::at_random(seed, &message.umid))
+    pub fn random(self, seed: u64) -> Self {
+        self.plan(move |message| random::steps(seed, message))
+    }
+}
+
+impl Step {
+    /// The message reaches this state at once, and the receipt is posted once, at once.
+    pub fn new(state: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            state: state.into(),
+            at: Duration::ZERO,
+            posted_at: None,
+            times: 1,
+            detail: None,
+            error_code: None,
+            is_sms: false,
+        }
     }
 
-    /// The clock and the outbox of a sandbox that starts now.
-    pub(crate) fn open(self, sub_account_id: &str, kept: usize) -> io::Result<Outbox> {
-        let refuse = |text| io::Error::new(io::ErrorKind::InvalidInput, text);
-        let is_speed = |speed: f64| speed.is_finite() && speed > 0.0;
-        if !self.speed.is_none_or(is_speed) {
-            return Err(refuse("the speed of receipts is no number greater than 0"));
-        }
-        let start = self.start.unwrap_or_else(SystemTime::now);
-        let clock = Clock::new(start, self.speed)
-            .ok_or_else(|| refuse("the clock of receipts starts outside the calendar"))?;
-        let authorization = self.authorization.map(|value| {
-            let mut value = HeaderValue::try_from(value).map_err(|_| {
-                refuse("the Authorization value of receipts has characters that no header has")
-            })?;
-            value.set_sensitive(true);
-            Ok::<_, io::Error>(value)
-        });
-        Ok(Outbox::new(
-            outbox::Settings {
-                sub_account_id: sub_account_id.into(),
-                callback_url: self.callback_url,
-                authorization: authorization.transpose()?,
-                version: self.version,
-                plan: self.plan,
-                kept,
-            },
-            clock,
-        ))
+    /// Sets when the message reaches the state: the timestamp of the receipt.
+    pub fn at(mut self, time: Duration) -> Self {
+        self.at = time;
+        self
+    }
+
+    /// Sets when the receipt is first posted. Default: when the message reaches the state.
+    pub fn posted_at(mut self, time: Duration) -> Self {
+        self.posted_at = Some(time);
+        self
+    }
+
+    /// Sets how many times the receipt is posted, whatever the answers. Each of them is retried by
+    /// itself.
+    pub fn times(mut self, times: u32) -> Self {
+        self.times = times;
+        self
+    }
+
+    /// Sets the details of the state.
+    pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// Sets the code that says why the message was not delivered.
+    pub fn error(mut self, code: i64) -> Self {
+        self.error_code = Some(code);
+        self
+    }
+
+    /// The state is that of the SMS fallback. The platform does not document these receipts; the
+    /// sandbox posts them in the namespace `SMS` and the channel `sms`, with the umid and the
+    /// clientMessageId of the message.
+    pub fn by_sms(mut self) -> Self {
+        self.is_sms = true;
+        self
+    }
+
+    fn channel(&self) -> &'static str {
+        if self.is_sms { "sms" } else { "LineNotification" }
     }
 }
 
@@ -214,15 +252,6 @@ impl Default for Receipts {
 
 impl fmt::Debug for Receipts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receipts").finish_non_exhaustive()
+        f.debug_struct("Receipts").field("speed", &self.speed).finish_non_exhaustive()
     }
-}
-
-/// What becomes of a message unless it is planned otherwise.
-fn delivered() -> Vec<Step> {
-    vec![
-        Step::new("queued"),
-        Step::new("sent").at(Duration::from_secs(1)),
-        Step::new("delivered").at(Duration::from_secs(2)).detail("delivered_to_recipient"),
-    ]
 }

@@ -24,15 +24,19 @@ pub struct Accepted {
     pub client_message_id: Option<String>,
     /// The phone number, as it was sent.
     pub msisdn: String,
+    /// Whether the message has an SMS fallback with a text.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sms_fallback: bool,
 }
 
 /// The same in less memory: a test may send millions.
-struct Kept {
-    umid: u64,
-    batch_id: u64,
-    client_batch_id: Option<Arc<str>>,
-    client_message_id: Option<Box<str>>,
-    msisdn: Box<str>,
+pub(crate) struct Kept {
+    pub umid: u64,
+    pub batch_id: u64,
+    pub client_batch_id: Option<Arc<str>>,
+    pub client_message_id: Option<Box<str>>,
+    pub msisdn: Box<str>,
+    pub sms_fallback: bool,
 }
 
 /// Everything that changes while the sandbox runs, apart from receipts.
@@ -59,22 +63,9 @@ impl Record {
     }
 
     /// Counts an accepted message and keeps it.
-    pub fn accept(
-        &mut self,
-        umid: u64,
-        batch_id: u64,
-        client_batch_id: Option<&Arc<str>>,
-        client_message_id: Option<&str>,
-        msisdn: &str,
-    ) {
+    pub fn accept(&mut self, message: Kept) {
         self.accepted += 1;
-        self.kept.push_back(Kept {
-            umid,
-            batch_id,
-            client_batch_id: client_batch_id.cloned(),
-            client_message_id: client_message_id.map(Into::into),
-            msisdn: msisdn.into(),
-        });
+        self.kept.push_back(message);
         while self.kept.len() > self.keep {
             self.kept.pop_front();
         }
@@ -101,6 +92,7 @@ impl From<&Kept> for Accepted {
             client_batch_id: kept.client_batch_id.as_deref().map(str::to_owned),
             client_message_id: kept.client_message_id.as_deref().map(str::to_owned),
             msisdn: kept.msisdn.to_string(),
+            sms_fallback: kept.sms_fallback,
         }
     }
 }

@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::answer::Answer;
 use crate::contract::{Contract, Rejection};
-use crate::receipts::{Move, PostedReceipt, Receipts};
+use crate::receipts::{Outbox, PostedReceipt, Receipts};
 use crate::record::Accepted;
 use crate::server::{Answers, State, serve};
 
@@ -47,8 +46,6 @@ use crate::server::{Answers, State, serve};
 pub struct Sandbox {
     address: SocketAddr,
     state: Arc<State>,
-    /// To the task that posts receipts.
-    moves: mpsc::UnboundedSender<Move>,
     /// Dropping them ends them, with every connection.
     _tasks: JoinSet<()>,
 }
@@ -112,7 +109,7 @@ impl SandboxBuilder {
         self
     }
 
-    /// Keeps only the latest accepted messages, and the receipts of as many messages. Default: all.
+    /// Keeps only this number of accepted messages and of delivery receipts, the latest. Default: all.
     ///
     /// A million messages with short ids take about 150 MB. The counts always include every message.
     #[must_use]
@@ -158,15 +155,15 @@ impl SandboxBuilder {
             let text = format!("other machines reach {ip}: needs allow-remote");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let outbox = Arc::new(self.receipts.open(&self.contract.sub_account_id, self.keep)?);
+        let sub_account_id = self.contract.sub_account_id.clone();
+        let outbox = Arc::new(Outbox::new(self.receipts, sub_account_id, self.keep)?);
         let listener = TcpListener::bind(self.address).await?;
         let address = listener.local_addr()?;
         let state = Arc::new(State::new(self.contract, self.answers, self.keep, outbox));
-        let (moves, asked) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(listener, Arc::clone(&state)));
-        tasks.spawn(Arc::clone(&state.outbox).run(asked));
-        Ok(Sandbox { address, state, moves, _tasks: tasks })
+        tasks.spawn(Arc::clone(&state.outbox).run());
+        Ok(Sandbox { address, state, _tasks: tasks })
     }
 }
 
@@ -247,51 +244,24 @@ impl Sandbox {
         self.state.record().accepted(0, usize::MAX)
     }
 
-    /// The delivery receipts of the kept messages, each with its tries so far, in the order in which
-    /// they were planned; see [`SandboxBuilder::keep`].
+    /// The planned delivery receipts, each with its posts so far, in the order of planning: all, or
+    /// as many as [`SandboxBuilder::keep`] says.
     pub fn receipts(&self) -> Vec<PostedReceipt> {
-        self.state.outbox.record()
+        self.state.outbox.record(0, usize::MAX)
     }
 
-    /// Moves a [manual clock](Receipts::manual_clock) and makes every post that falls due, repeated
-    /// ones included, one after the other. Returns when the last one was answered or has failed.
-    ///
-    /// A post that fell due when a message was accepted is made at the next call, even at
-    /// `advance(Duration::ZERO)`. If you drop this future, the clock still moves on. Concurrent calls
-    /// run one after the other.
-    ///
-    /// # Panics
-    /// The clock is not manual, or the runtime of the sandbox has ended.
+    /// Moves the clock of the [receipts](Receipts) forward, and waits until all posts up to the new
+    /// time, retries included, have ended. On a clock that [stands still](Receipts::speed), the
+    /// sandbox makes one post after the other.
     pub async fn advance(&self, time: Duration) {
-        assert!(
-            self.state.outbox.clock.is_manual(),
-            "the sandbox's clock goes by itself: see Receipts::manual_clock"
-        );
-        self.move_clock(Some(time)).await;
+        self.state.outbox.advance(time).await;
     }
 
-    /// Waits until every planned receipt was taken or given up. A receiver that takes none delays
-    /// this by the 131 s after which a receipt is given up, by the sandbox's clock: see
-    /// [`Receipts::speed`].
-    ///
-    /// A [manual clock](Receipts::manual_clock) is moved to the time of the last post, as by
-    /// [`advance`](Self::advance).
-    ///
-    /// # Panics
-    /// The clock is manual, and the runtime of the sandbox has ended.
+    /// Waits until every planned receipt was acknowledged, or given up 131 seconds after its first
+    /// post, by the sandbox's clock. A clock that [stands still](Receipts::speed) is moved as far as
+    /// needed.
     pub async fn receipts_settled(&self) {
-        if self.state.outbox.clock.is_manual() {
-            self.move_clock(None).await;
-        } else {
-            self.state.outbox.settled().await;
-        }
-    }
-
-    async fn move_clock(&self, by: Option<Duration>) {
-        let (done, moved) = oneshot::channel();
-        // If the task has ended, `done` is dropped with it.
-        let _ = self.moves.send(Move { by, done });
-        moved.await.expect("the runtime of the sandbox has ended");
+        self.state.outbox.settled().await;
     }
 }
 

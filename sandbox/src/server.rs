@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use crate::answer::{self, Answer};
 use crate::contract::{Contract, Judged, MAX_BODY, Refusal, reason};
 use crate::receipts::{Addressed, Outbox};
-use crate::record::{Accepted, Record, id};
+use crate::record::{Accepted, Kept, Record, id};
 
 /// Connections that are served at a time.
 const CONNECTIONS: usize = 1024;
@@ -89,23 +89,22 @@ impl State {
             entry["status"] = match rejection {
                 None => {
                     accepted += 1;
-                    let client_message_id = text("/clientMessageId");
-                    let msisdn = text("/user/msisdn").unwrap_or_default();
-                    let batch_reference = client_batch_id.as_ref();
-                    record.accept(umid, batch_id, batch_reference, client_message_id, msisdn);
+                    let kept = Kept {
+                        umid,
+                        batch_id,
+                        client_batch_id: client_batch_id.clone(),
+                        client_message_id: text("/clientMessageId").map(Into::into),
+                        msisdn: text("/user/msisdn").unwrap_or_default().into(),
+                        sms_fallback: text("/smsFallback/text").is_some_and(|it| !it.is_empty()),
+                    };
                     if let Some(url) = self.outbox.callback_url(text("/dlrCallbackUrl")) {
                         with_receipts.push(Addressed {
-                            accepted: Accepted {
-                                umid: id(umid),
-                                batch_id: id(batch_id),
-                                client_batch_id: client_batch_id.as_deref().map(str::to_owned),
-                                client_message_id: client_message_id.map(str::to_owned),
-                                msisdn: msisdn.to_owned(),
-                            },
+                            accepted: Accepted::from(&kept),
                             country: text("/user/country").map(str::to_owned),
                             callback_url: url.to_owned(),
                         });
                     }
+                    record.accept(kept);
                     json!({ "state": "queued", "timestamp": timestamp })
                 }
                 Some(rejection) => {
@@ -122,7 +121,9 @@ impl State {
             listed.push(entry);
         }
         drop(record);
-        self.outbox.plan(with_receipts, accepted_at);
+        for message in with_receipts {
+            self.outbox.plan(message, accepted_at);
+        }
         json!({
             "batchId": id(batch_id),
             "clientBatchId": client_batch_id.as_deref(),
@@ -173,7 +174,7 @@ async fn respond(request: Request<Incoming>, state: &State) -> Result<Response<B
         Err(_) => return Err(HangUp),
     };
     if let Some(name) = head.uri.path().strip_prefix(CONTROL) {
-        return Ok(control(&head, name, body, state));
+        return Ok(control(&head, name, body, state).await);
     }
     let by_contract = |edit: fn(&mut Value)| match state.contract.judge(&head, body) {
         Ok(batch) => {
@@ -258,7 +259,7 @@ fn json_response(status: StatusCode, body: &impl Serialize) -> Response<Body> {
 }
 
 /// Answers a request to an endpoint of the sandbox itself. It is not counted.
-fn control(
+async fn control(
     head: &Parts,
     name: &str,
     body: Result<Bytes, Refusal>,
@@ -274,12 +275,24 @@ fn control(
             }
             Err(error) => failed(StatusCode::BAD_REQUEST, error),
         },
+        (&Method::GET, "receipts") => match range(query) {
+            Ok((from, limit)) => json_response(StatusCode::OK, &state.outbox.record(from, limit)),
+            Err(error) => failed(StatusCode::BAD_REQUEST, error),
+        },
+        (&Method::POST, "advance") => match seconds(query) {
+            Some(time) => {
+                state.outbox.advance(time).await;
+                json_response(StatusCode::OK, &json!({ "receiptsDue": state.outbox.open() }))
+            }
+            None => failed(StatusCode::BAD_REQUEST, "expected seconds=NUMBER".to_owned()),
+        },
         (&Method::GET, "counts") => {
             let record = state.record();
             let counts = json!({
                 "requests": record.requests,
                 "accepted": record.accepted,
                 "rejected": record.rejected,
+                "receiptsDue": state.outbox.open(),
             });
             drop(record);
             json_response(StatusCode::OK, &counts)
@@ -297,13 +310,19 @@ fn control(
         },
         _ => failed(
             StatusCode::NOT_FOUND,
-            "the sandbox has GET /sandbox/accepted, GET /sandbox/counts and POST /sandbox/answers"
+            "the sandbox has GET /sandbox/accepted, GET /sandbox/receipts, GET /sandbox/counts, \
+             POST /sandbox/answers and POST /sandbox/advance"
                 .to_owned(),
         ),
     }
 }
 
-/// The query of `/sandbox/accepted`: `from` and `limit`, both optional.
+/// The query of `/sandbox/advance`.
+fn seconds(query: &str) -> Option<Duration> {
+    Duration::try_from_secs_f64(query.strip_prefix("seconds=")?.parse().ok()?).ok()
+}
+
+/// The query of `/sandbox/accepted` and `/sandbox/receipts`: `from` and `limit`, both optional.
 fn range(query: &str) -> Result<(u64, usize), String> {
     let (mut from, mut limit) = (0, usize::MAX);
     for part in query.split('&').filter(|part| !part.is_empty()) {

@@ -55,6 +55,57 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(30), future).await.expect("it takes too long")
 }
 
+/// The head of the next request to a listener, which gets an empty answer.
+async fn request_head(listener: &tokio::net::TcpListener) -> String {
+    use tokio::io::AsyncWriteExt as _;
+
+    let (stream, _) = soon(listener.accept()).await.unwrap();
+    let mut stream = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        soon(stream.read_line(&mut head)).await.unwrap();
+    }
+    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    stream.write_all(answer).await.unwrap();
+    head
+}
+
+#[tokio::test]
+async fn the_program_posts_receipts() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/receipts", listener.local_addr().unwrap());
+    let program = Program::start(&[
+        "--callback-url",
+        &url,
+        "--callback-authorization",
+        "Bearer secret",
+        "--receipt-speed",
+        "0",
+        "--random-receipts",
+        "--seed",
+        "3",
+    ])
+    .await;
+    send(program.base_url(), ["a"]).await;
+    let advance = post(program.base_url(), "/sandbox/advance?seconds=1000", None, "");
+    let receive = async {
+        loop {
+            let head = request_head(&listener).await;
+            assert!(head.starts_with("POST /receipts HTTP/1.1\r\n"), "{head}");
+            assert!(head.contains("authorization: Bearer secret\r\n"), "{head}");
+        }
+    };
+    let advanced = tokio::select! {
+        advanced = advance => advanced.unwrap(),
+        () = receive => unreachable!(),
+    };
+    assert_eq!(advanced, (200, json!({"receiptsDue": 0})));
+    let (_, receipts) = get(program.base_url(), "/sandbox/receipts").await;
+    let receipts = receipts.as_array().unwrap();
+    assert!(receipts.len() >= 2, "{receipts:?}");
+    assert!(receipts.iter().all(|it| it["acknowledged"] == true), "{receipts:?}");
+}
+
 /// The error of a program that refuses its options.
 async fn refused(options: &[&str]) -> String {
     let mut program = Program::start_with(Stdio::piped(), options).await;
@@ -83,7 +134,7 @@ async fn a_batch_to_the_program() {
     post(program.base_url(), PATH, KEY, rejected.to_string()).await.unwrap();
     let (status, accepted) = get(program.base_url(), "/sandbox/accepted").await;
     assert_eq!((status, &accepted[1]["clientMessageId"]), (200, &json!("b")));
-    let counts = json!({"requests": 2, "accepted": 2, "rejected": 1});
+    let counts = json!({"requests": 2, "accepted": 2, "rejected": 1, "receiptsDue": 0});
     assert_eq!(get(program.base_url(), "/sandbox/counts").await.1, counts);
 }
 

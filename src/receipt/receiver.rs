@@ -1,9 +1,10 @@
-//! A service that takes what the platform posts.
+//! An HTTP service that passes events to a function.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,86 +14,65 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use tokio::sync::Semaphore;
-use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, timeout_at};
-use tokio_util::task::TaskTracker;
 
-use super::{Event, MAX_EVENT_BYTES, UnreadableEvent, Webhook};
+use super::{Event, EventError, MAX_EVENT_BYTES, Webhook};
 use crate::redact::Masked;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
-type Future<T> = Pin<Box<dyn std::future::Future<Output = T> + Send>>;
-type Handler = dyn Fn(Posted) -> Future<Result<(), String>> + Send + Sync;
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type Handler = dyn Fn(Posted) -> BoxFuture<Result<(), String>> + Send + Sync;
 
-/// Takes what the platform posts to a webhook and hands it to a function of yours. Feature
+/// Receives what the platform posts to a webhook, and passes each event to your function. Feature
 /// `receiver`.
 ///
-/// It is a [`tower::Service`](https://docs.rs/tower/latest/tower/trait.Service.html) of HTTP
-/// requests, to be mounted in axum with `route_service` (not `route`, which takes handlers of axum),
-/// or in any server that takes such services. It takes every path that leads to it. A layer around
-/// it that answers by itself sooner, such as a time-out, makes the platform post an event again that
-/// was handled. Cloning it is cheap, and the clones are one receiver.
+/// [`serve`](Self::serve) is a complete server. To mount the receiver in a server of your own, use
+/// it as a [`tower::Service`](https://docs.rs/tower/latest/tower/trait.Service.html) of HTTP
+/// requests, in axum with `route_service`. It accepts any path. Cloning it is cheap, and clones
+/// share their limits.
 ///
-/// ```
-/// use std::sync::{Arc, Mutex};
-/// use lon_batch::receipt::{Event, MessageTracker, Posted, Receiver, Webhook};
+/// ```no_run
+/// use lon_batch::receipt::{Posted, Receiver, Webhook};
+/// use tokio::net::TcpListener;
 ///
-/// # async fn store(_: &[u8]) -> std::io::Result<()> { Ok(()) }
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let tracker = Arc::new(Mutex::new(MessageTracker::new()));
-/// let webhook = Webhook::new("Bearer my-webhook-secret")?;
-/// let receiver = Receiver::new(webhook, move |posted: Posted| {
-///     let tracker = Arc::clone(&tracker);
-///     async move {
-///         // Yours: write it down. After an error the platform posts it again.
-///         store(&posted.body).await?;
-///         match posted.event {
-///             Ok(Event::Receipt(receipt)) => {
-///                 tracker.lock().unwrap().receipt(&receipt);
-///             }
-///             Ok(other) => println!("{other}"),
-///             Err(unreadable) => eprintln!("{unreadable}"),
-///         }
-///         std::io::Result::Ok(())
-///     }
-/// });
+/// # async fn store(_: Posted) -> std::io::Result<()> { Ok(()) }
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let webhook = Webhook::new(std::env::var("LON_WEBHOOK_AUTHORIZATION")?)?;
+/// // Your own function stores the event.
+/// let receiver = Receiver::new(webhook, |posted| store(posted));
 ///
-/// let app: axum::Router = axum::Router::new().route_service("/receipts", receiver.clone());
-/// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-/// # let stop = async {};
-/// axum::serve(listener, app).with_graceful_shutdown(stop).await?;
-/// receiver.shutdown().await;
+/// let listener = TcpListener::bind("127.0.0.1:8080").await?;
+/// let stop = async { _ = tokio::signal::ctrl_c().await };
+/// receiver.serve(listener, stop).await;
 /// # Ok(())
 /// # }
 /// ```
 ///
-/// # What is answered
-/// | status | when | does the platform post it again? |
-/// |---|---|---|
-/// | 200 | the function has ended, or it still runs when the time for an answer is over | no |
-/// | 400 | it is not JSON | yes |
-/// | 401 | the `Authorization` value is missing or wrong | yes |
-/// | 405 | it is no POST | |
-/// | 408 | the body did not come in half of the time for an answer | yes |
-/// | 413 | it has more than [`MAX_EVENT_BYTES`] | yes |
-/// | 500 | the function returned an error, or panicked, in time | yes |
-/// | 503 | as many functions run as may, or the receiver shuts down | yes |
+/// # Answers
+/// | status | when |
+/// |---|---|
+/// | 200 | your function returned `Ok` |
+/// | 400 | the body is not JSON |
+/// | 401 | the `Authorization` value is missing or wrong |
+/// | 405 | the method is not POST |
+/// | 408 | the body did not arrive in half of the [time for an answer](ReceiverBuilder::answer_within) |
+/// | 413 | the body is larger than [`MAX_EVENT_BYTES`] |
+/// | 500 | your function returned an error |
+/// | 503 | your function did not return in time, or [too many requests](ReceiverBuilder::max_concurrent) are in progress |
 ///
-/// The platform posts again after 1, 10, 30 and 90 seconds, then never. What is JSON and no event
-/// comes to the function as an error and is answered with 200: it would not get better.
+/// After any answer but 200, the platform posts the event again, up to four times in about two
+/// minutes. So an event is acknowledged only after your function stored it, and no restart loses an
+/// acknowledged event.
 ///
-/// # What is acknowledged, and when
-/// An answer comes within [`answer_within`](ReceiverBuilder::answer_within) of the request. Where
-/// the function ends within that time, the event is acknowledged after it; an error then makes the
-/// platform post the event again. Where it does not, the event is acknowledged before it ended: the
-/// function goes on, and what becomes of the event is in its hands alone: what fails then is told to
-/// the log (`tracing`) and does not come again. So write an event down first, with a time-out shorter
-/// than half of that of the answer, and do slow work afterwards. An event comes more than once at
-/// times: a [`MessageTracker`](super::MessageTracker) counts it once.
+/// # Your function
+/// It should store the event and return. It can see the same event several times; a
+/// [`History`](super::History) counts it once. If the time is over, or the connection is lost, its
+/// future is dropped at an `await`, and the platform posts the event again. JSON that is not an
+/// event reaches your function as an error, because posting it again would not help.
 ///
-/// The function runs in a task of its own, which goes on when the connection is lost. An event for
-/// which no task could start was not acknowledged.
+/// # Logs
+/// It logs every answer but 200 as a warning (`tracing`), without phone numbers, at most one line
+/// per status and second. The next line says how many were omitted.
 #[derive(Clone)]
 pub struct Receiver {
     inner: Arc<Inner>,
@@ -101,105 +81,72 @@ pub struct Receiver {
 struct Inner {
     webhook: Webhook,
     answer_within: Duration,
-    free: Arc<Semaphore>,
-    running: TaskTracker,
+    free: Semaphore,
+    log: Log,
     handler: Box<Handler>,
 }
 
-/// Sets up a [`Receiver`].
+/// Settings of a [`Receiver`].
 #[derive(Debug)]
 pub struct ReceiverBuilder {
     webhook: Webhook,
     answer_within: Duration,
-    max_running: usize,
+    max_concurrent: usize,
 }
 
-/// What was posted to a [`Receiver`].
+/// A post to a [`Receiver`].
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Posted {
-    /// The body of the request, as it came: what to write down, since
-    /// [`Event::from_json`] reads it again. It may have phone numbers in it.
+    /// The body of the request. [`Event::from_json`] parses it again. It may contain phone numbers.
     pub body: Bytes,
-    /// What it is; an error where it is JSON and no event.
-    pub event: Result<Event, UnreadableEvent>,
-}
-
-/// What a function for events may end with: nothing, or a `Result`, whose error goes to the log,
-/// with phone numbers in it masked, and makes the platform post the event again.
-#[diagnostic::on_unimplemented(
-    message = "a function for events cannot end with `{Self}`",
-    note = "it ends with `()`, or with a `Result<(), E>` whose `E` has `Display`"
-)]
-pub trait Handled: sealed::Sealed {
-    /// Whether the event was handled, or else why not.
-    #[doc(hidden)]
-    fn handled(self) -> Result<(), String>;
-}
-
-mod sealed {
-    pub trait Sealed {}
-
-    impl Sealed for () {}
-    impl<E> Sealed for Result<(), E> {}
-}
-
-impl Handled for () {
-    fn handled(self) -> Result<(), String> {
-        Ok(())
-    }
-}
-
-impl<E: fmt::Display> Handled for Result<(), E> {
-    fn handled(self) -> Result<(), String> {
-        self.map_err(|error| format!("the function failed: {}", Masked(&error.to_string())))
-    }
+    /// The event, or an error if the body is JSON but not an event.
+    pub event: Result<Event, EventError>,
 }
 
 impl ReceiverBuilder {
-    /// The time in which an answer is given unless another is set: 4 seconds, since the platform
-    /// asks its webhooks to answer within 5.
+    /// The default of [`answer_within`](Self::answer_within): 4 seconds. The platform asks webhooks
+    /// to answer within 5.
     pub const DEFAULT_ANSWER_WITHIN: Duration = Duration::from_secs(4);
-    /// How many functions run at a time unless another number is set.
-    pub const DEFAULT_MAX_RUNNING: usize = 1024;
-    /// What is set above it is this: a day.
-    const LONGEST_ANSWER: Duration = Duration::from_secs(24 * 60 * 60);
+    /// The default of [`max_concurrent`](Self::max_concurrent): 256.
+    pub const DEFAULT_MAX_CONCURRENT: usize = 256;
+    const MAX_ANSWER_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
 
-    /// How long after a request came its answer is given at the latest; at most a day. Half of it is
-    /// for the body to come and for the function to begin, so that one that hardly began is not
-    /// acknowledged.
+    /// Sets the time limit of an answer, at most a day. Half of it is for reading the body.
     #[must_use]
     pub fn answer_within(mut self, time: Duration) -> Self {
-        self.answer_within = time.min(Self::LONGEST_ANSWER);
+        self.answer_within = time.min(Self::MAX_ANSWER_WITHIN);
         self
     }
 
-    /// How many functions run at a time, at least 1. It bounds what is acknowledged and not handled
-    /// yet. Where no other may start, a request waits until half of the time for an answer is over
-    /// and is then answered with 503.
+    /// Sets the maximum number of requests in progress, at least 1. It bounds the calls of your
+    /// function, and the memory for bodies to [`MAX_EVENT_BYTES`] each. Other requests wait for half
+    /// of the time for an answer, unread.
     #[must_use]
-    pub fn max_running(mut self, functions: usize) -> Self {
-        self.max_running = functions.clamp(1, Semaphore::MAX_PERMITS);
+    pub fn max_concurrent(mut self, requests: usize) -> Self {
+        self.max_concurrent = requests.clamp(1, Semaphore::MAX_PERMITS);
         self
     }
 
-    /// The receiver, with a function for every event, and for what is JSON and no event. It returns
-    /// nothing, or a `Result`.
-    pub fn handler<H, F>(self, handler: H) -> Receiver
+    /// The receiver, with your function for every post.
+    pub fn handler<H, F, E>(self, handler: H) -> Receiver
     where
         H: Fn(Posted) -> F + Send + Sync + 'static,
-        F: std::future::Future<Output: Handled> + Send + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display,
     {
-        let handler = move |posted| -> Future<Result<(), String>> {
-            let ending = handler(posted);
-            Box::pin(async move { ending.await.handled() })
+        let handler = move |posted| -> BoxFuture<Result<(), String>> {
+            let future = handler(posted);
+            Box::pin(
+                async move { future.await.map_err(|error| Masked(&error.to_string()).to_string()) },
+            )
         };
         Receiver {
             inner: Arc::new(Inner {
                 webhook: self.webhook,
                 answer_within: self.answer_within,
-                free: Arc::new(Semaphore::new(self.max_running)),
-                running: TaskTracker::new(),
+                free: Semaphore::new(self.max_concurrent),
+                log: Log::default(),
                 handler: Box::new(handler),
             }),
         }
@@ -207,179 +154,170 @@ impl ReceiverBuilder {
 }
 
 impl Receiver {
-    /// A receiver with a function for every event, and for what is JSON and no event. The function
-    /// returns nothing, or a `Result`.
-    pub fn new<H, F>(webhook: Webhook, handler: H) -> Self
+    /// A receiver with the default settings, and your function for every post.
+    pub fn new<H, F, E>(webhook: Webhook, handler: H) -> Self
     where
         H: Fn(Posted) -> F + Send + Sync + 'static,
-        F: std::future::Future<Output: Handled> + Send + 'static,
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display,
     {
         Self::builder(webhook).handler(handler)
     }
 
-    /// Sets one up.
+    /// The settings of a receiver.
     pub fn builder(webhook: Webhook) -> ReceiverBuilder {
         ReceiverBuilder {
             webhook,
             answer_within: ReceiverBuilder::DEFAULT_ANSWER_WITHIN,
-            max_running: ReceiverBuilder::DEFAULT_MAX_RUNNING,
+            max_concurrent: ReceiverBuilder::DEFAULT_MAX_CONCURRENT,
         }
     }
 
-    /// Takes no more events, which are answered with 503 from now on, and waits until every
-    /// function has ended: then nothing that was acknowledged is lost. An event that waits for its
-    /// function to begin is still handled. Call it after the server has stopped and before the
-    /// runtime does: what that cuts off after it was acknowledged is told to the log alone.
-    ///
-    /// It waits for as long as the functions run; put it into a time-out if that may be forever.
-    pub async fn shutdown(&self) {
-        self.inner.running.close();
-        self.inner.running.wait().await;
+    pub(super) fn answer_within(&self) -> Duration {
+        self.inner.answer_within
+    }
+
+    /// Answers a request.
+    pub(super) async fn respond<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: Body<Error: Into<BoxError>>,
+    {
+        let mut response = Response::new(Full::default());
+        if let Err(Refusal { status, why }) = self.inner.receive(request).await {
+            self.inner.log.warn(status, &why);
+            *response.status_mut() = status;
+            if status == StatusCode::METHOD_NOT_ALLOWED {
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+            }
+        }
+        response
+    }
+}
+
+/// Why a post is not acknowledged.
+struct Refusal {
+    status: StatusCode,
+    why: String,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, why: impl Into<String>) -> Self {
+        Self { status, why: why.into() }
     }
 }
 
 impl Inner {
-    async fn answer<B>(self: &Arc<Self>, request: Request<B>) -> StatusCode
+    async fn receive<B>(&self, request: Request<B>) -> Result<(), Refusal>
     where
         B: Body<Error: Into<BoxError>>,
     {
         let deadline = Instant::now() + self.answer_within;
-        // The rest of the time is the function's.
-        let begin_by = deadline - self.answer_within / 2;
+        let body_by = deadline - self.answer_within / 2;
         let (head, body) = request.into_parts();
         if head.method != Method::POST {
-            return StatusCode::METHOD_NOT_ALLOWED;
+            return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "expected POST"));
         }
         if !self.webhook.is_authorized(authorization(&head.headers)) {
-            let given = head.headers.get_all(AUTHORIZATION).iter().count();
-            tracing::warn!(
-                "a post to the webhook without the right Authorization value, with {given} values"
-            );
-            return StatusCode::UNAUTHORIZED;
+            let values = head.headers.get_all(AUTHORIZATION).iter().count();
+            let why = format!("the Authorization value is wrong or missing ({values} values)");
+            return Err(Refusal::new(StatusCode::UNAUTHORIZED, why));
         }
-        let body = if says_too_long(&head.headers) {
-            Err(StatusCode::PAYLOAD_TOO_LARGE)
-        } else {
-            whole(body, begin_by).await
+        if has_too_long(&head.headers) {
+            return Err(too_large());
+        }
+        // Taken before the body is read, so that it bounds the memory for bodies too.
+        let Ok(Ok(_permit)) = timeout_at(body_by, self.free.acquire()).await else {
+            let why = "too many requests in progress";
+            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why));
         };
-        let body = match body {
-            Ok(body) => body,
-            Err(status) => {
-                tracing::warn!("a post to the webhook whose body was not read: {status}");
-                return status;
-            }
-        };
+        let body = read(body, body_by).await?;
         let event = Event::from_json(&body);
-        match &event {
+        let line = match &event {
             Err(error) if error.status() != StatusCode::OK => {
-                tracing::warn!("{error}");
-                return error.status();
+                return Err(Refusal::new(error.status(), error.to_string()));
             }
-            // Whoever lets it pass would wait for receipts that never come.
-            Ok(old @ Event::OldFormat(_)) => tracing::warn!("{old}"),
-            _ => {}
-        }
-        self.hand_on(Posted { body, event }, begin_by, deadline).await
-    }
-
-    /// Hands an event to the function, and waits for it as long as there is time.
-    async fn hand_on(
-        self: &Arc<Self>,
-        posted: Posted,
-        begin_by: Instant,
-        deadline: Instant,
-    ) -> StatusCode {
-        // Taken before the look at whether it shuts down: who waits for all to end sees it.
-        let token = self.running.token();
-        let line = match &posted.event {
-            Ok(event) => event.to_string(),
             Err(error) => error.to_string(),
+            Ok(event) => event.to_string(),
         };
-        if self.running.is_closed() {
-            tracing::warn!("not taken, since the receiver shuts down: {line}");
-            return StatusCode::SERVICE_UNAVAILABLE;
+        if matches!(event, Ok(Event::OldFormat(_))) {
+            // Receipts in this format never reach a history.
+            self.log.warn(StatusCode::OK, &line);
         }
-        let free = Arc::clone(&self.free).acquire_owned();
-        let Ok(Ok(place)) = timeout_at(begin_by, free).await else {
-            tracing::warn!("not taken, since as many functions run as may: {line}");
-            return StatusCode::SERVICE_UNAVAILABLE;
-        };
-        let inner = Arc::clone(self);
-        let mut task = self.running.spawn(async move {
-            let _place = place;
-            (inner.handler)(posted).await
-        });
-        drop(token);
-        let Ok(ended) = timeout_at(deadline, &mut task).await else {
-            let acknowledged = Acknowledged(Some(line));
-            self.running.spawn(acknowledged.wait_for(task));
-            return StatusCode::OK;
-        };
-        if let Err(why) = handled(ended) {
-            tracing::warn!("not handled, {why}: {line}");
-            return StatusCode::INTERNAL_SERVER_ERROR;
-        }
-        StatusCode::OK
-    }
-}
-
-fn handled(ended: Result<Result<(), String>, JoinError>) -> Result<(), String> {
-    ended.unwrap_or_else(|_| Err("the function panicked".to_owned()))
-}
-
-/// An event that was acknowledged and is not handled yet, by its line for a log.
-struct Acknowledged(Option<String>);
-
-impl Acknowledged {
-    async fn wait_for(mut self, task: JoinHandle<Result<(), String>>) {
-        let ended = handled(task.await);
-        let line = self.0.take().unwrap_or_default();
-        if let Err(why) = ended {
-            tracing::error!("acknowledged and not handled, {why}: {line}");
+        match timeout_at(deadline, (self.handler)(Posted { body, event })).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                let why = format!("your function failed: {error}: {line}");
+                Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, why))
+            }
+            Err(_) => {
+                let why = format!("your function did not return in time: {line}");
+                Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why))
+            }
         }
     }
 }
 
-impl Drop for Acknowledged {
-    fn drop(&mut self) {
-        if let Some(line) = &self.0 {
-            tracing::error!("acknowledged and not handled, the runtime ended before: {line}");
-        }
-    }
-}
-
-/// The one `Authorization` value of a request.
+/// The only `Authorization` value of a request.
 fn authorization(headers: &HeaderMap) -> Option<&[u8]> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next()?;
     values.next().is_none().then(|| value.as_bytes())
 }
 
-/// The body of a request, or how to answer without it.
-async fn whole<B>(body: B, by: Instant) -> Result<Bytes, StatusCode>
+fn has_too_long(headers: &HeaderMap) -> bool {
+    let length = headers.get(CONTENT_LENGTH).and_then(|it| it.to_str().ok());
+    let length = length.and_then(|length| length.parse::<u64>().ok());
+    length.is_some_and(|length| length > MAX_EVENT_BYTES as u64)
+}
+
+fn too_large() -> Refusal {
+    let why = format!("the body is larger than {MAX_EVENT_BYTES} bytes");
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, why)
+}
+
+/// Reads the whole body.
+async fn read<B>(body: B, by: Instant) -> Result<Bytes, Refusal>
 where
     B: Body<Error: Into<BoxError>>,
 {
-    let whole = Limited::new(body, MAX_EVENT_BYTES).collect();
-    match timeout_at(by, whole).await {
+    match timeout_at(by, Limited::new(body, MAX_EVENT_BYTES).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if is_too_long(&*error) => Err(StatusCode::PAYLOAD_TOO_LARGE),
-        // The connection was lost: nobody reads this.
-        Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
-        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+        // Its own limit, or that of a layer around the receiver.
+        Ok(Err(error)) if is_length_limit(&*error) => Err(too_large()),
+        Ok(Err(_)) => Err(Refusal::new(StatusCode::BAD_REQUEST, "the connection was lost")),
+        Err(_) => Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
     }
 }
 
-/// Whether a body is longer than it may be here, or than a layer around the receiver allows.
-fn is_too_long(error: &(dyn std::error::Error + 'static)) -> bool {
+fn is_length_limit(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut errors = std::iter::successors(Some(error), |error| error.source());
     errors.any(<dyn std::error::Error>::is::<LengthLimitError>)
 }
 
-fn says_too_long(headers: &HeaderMap) -> bool {
-    let length = headers.get(CONTENT_LENGTH).and_then(|it| it.to_str().ok());
-    let length = length.and_then(|length| length.parse::<u64>().ok());
-    length.is_some_and(|length| length > MAX_EVENT_BYTES as u64)
+/// Warnings, at most one per status and second, so that a flood of bad posts does not flood the log.
+#[derive(Default)]
+struct Log(Mutex<HashMap<StatusCode, (Instant, u64)>>);
+
+impl Log {
+    const INTERVAL: Duration = Duration::from_secs(1);
+
+    fn warn(&self, status: StatusCode, why: &str) {
+        let now = Instant::now();
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut more = String::new();
+        if let Some((at, omitted)) = last.get_mut(&status) {
+            if now < *at + Self::INTERVAL {
+                *omitted += 1;
+                return;
+            }
+            if *omitted > 0 {
+                more = format!(" ({omitted} similar lines omitted)");
+            }
+        }
+        last.insert(status, (now, 0));
+        drop(last);
+        tracing::warn!("post to the webhook answered with {status}: {why}{more}");
+    }
 }
 
 impl<B> tower_service::Service<Request<B>> for Receiver
@@ -388,24 +326,15 @@ where
 {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Future<Result<Self::Response, Infallible>>;
+    type Future = BoxFuture<Result<Self::Response, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let inner = Arc::clone(&self.inner);
-        Box::pin(async move {
-            let status = inner.answer(request).await;
-            let mut response = Response::new(Full::default());
-            *response.status_mut() = status;
-            if status == StatusCode::METHOD_NOT_ALLOWED {
-                let allowed = HeaderValue::from_static("POST");
-                response.headers_mut().insert(ALLOW, allowed);
-            }
-            Ok(response)
-        })
+        let receiver = self.clone();
+        Box::pin(async move { Ok(receiver.respond(request).await) })
     }
 }
 
@@ -422,7 +351,6 @@ impl fmt::Debug for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiver")
             .field("answer_within", &self.inner.answer_within)
-            .field("running", &self.inner.running.len())
             .finish_non_exhaustive()
     }
 }

@@ -1,66 +1,58 @@
-//! How far a message has come.
+//! The later life of a message.
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::types::MessageState;
 
-/// How far a message has come, by the states that the platform tells of it.
+/// How far a message has come after the platform accepted it.
 ///
-/// The order is the one in which a message moves, and the one by which a state is chosen where
-/// several are known: the greatest. It is never a matter of which came last.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    serde::Serialize,
-    serde::Deserialize,
-)]
+/// Stages are ordered. A message's stage is the greatest one reported, so it never goes back.
+/// Where final stages contradict each other, `Delivered` wins, because resending to a person who
+/// has the message is the worse mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[repr(i16)]
 pub enum Stage {
-    /// Nothing is known, or nothing that settles anything: no state, `unknown`, `error`, or a state
-    /// that the spec does not list. The message may have been sent.
-    #[default]
-    Unknown,
-    /// The platform took the message: `queued`, `accepted`, `ok`.
-    Accepted,
-    /// The message went to LINE; nothing has come back yet: `sent`.
-    Sent,
+    /// The platform accepted the message: `queued`, `accepted`, `ok`.
+    Queued = 10,
+    /// The message went to LINE: `sent`. There may be no further receipt.
+    Sent = 20,
     /// The platform did not send the message: `rejected`, `failed`. Final.
-    Rejected,
-    /// The notification did not reach the user: `undelivered`. Final, but that its SMS fallback, if
-    /// it has one, may still come.
-    Undelivered,
+    Rejected = 30,
+    /// The message did not reach the user: `undelivered`. Final, except that an SMS fallback may
+    /// still be delivered.
+    Undelivered = 40,
     /// The message reached the user: `delivered`, and `read`, which LON never reports. Final.
-    Delivered,
+    Delivered = 50,
 }
 
 impl Stage {
-    /// All of them, in their order.
-    pub const ALL: [Self; 6] = [
-        Self::Unknown,
-        Self::Accepted,
-        Self::Sent,
-        Self::Rejected,
-        Self::Undelivered,
-        Self::Delivered,
-    ];
+    /// All stages, in order.
+    pub const ALL: [Self; 5] =
+        [Self::Queued, Self::Sent, Self::Rejected, Self::Undelivered, Self::Delivered];
 
-    /// Whether no other is due after it.
-    pub fn is_final(self) -> bool {
-        self >= Self::Rejected
+    /// The number to store in a database: 10, 20, 30, 40 or 50. It never changes, and greater
+    /// numbers are later stages. Use 0 for a message without receipts.
+    pub const fn number(self) -> i16 {
+        self as i16
     }
 
-    /// The name, as serde writes it.
-    pub fn as_str(self) -> &'static str {
+    /// The stage with this [number](Self::number); `None` for any other number.
+    pub fn from_number(number: i16) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| stage.number() == number)
+    }
+
+    /// Whether the platform reports nothing after this stage, apart from an SMS fallback.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Rejected | Self::Undelivered | Self::Delivered)
+    }
+
+    /// The name, as in JSON.
+    pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Unknown => "unknown",
-            Self::Accepted => "accepted",
+            Self::Queued => "queued",
             Self::Sent => "sent",
             Self::Rejected => "rejected",
             Self::Undelivered => "undelivered",
@@ -76,15 +68,16 @@ impl fmt::Display for Stage {
 }
 
 impl MessageState {
-    /// How far a message has come that is in this state.
-    pub fn stage(&self) -> Stage {
+    /// The stage of a message in this state. `None` for `unknown`, `error` and states that the spec
+    /// does not list.
+    pub fn stage(&self) -> Option<Stage> {
         match self {
-            Self::Queued | Self::Accepted | Self::Ok => Stage::Accepted,
-            Self::Sent => Stage::Sent,
-            Self::Delivered | Self::Read => Stage::Delivered,
-            Self::Undelivered => Stage::Undelivered,
-            Self::Failed | Self::Rejected => Stage::Rejected,
-            _ => Stage::Unknown,
+            Self::Queued | Self::Accepted | Self::Ok => Some(Stage::Queued),
+            Self::Sent => Some(Stage::Sent),
+            Self::Failed | Self::Rejected => Some(Stage::Rejected),
+            Self::Undelivered => Some(Stage::Undelivered),
+            Self::Delivered | Self::Read => Some(Stage::Delivered),
+            _ => None,
         }
     }
 }

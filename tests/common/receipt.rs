@@ -45,6 +45,55 @@ pub fn full_receipt() -> Value {
     })
 }
 
+/// The full receipt with another value of a member.
+pub fn with(pointer: &str, value: Value) -> Value {
+    let mut receipt = full_receipt();
+    put(&mut receipt, pointer, Some(value));
+    receipt
+}
+
+/// The full receipt without a member.
+pub fn without(pointer: &str) -> Value {
+    let mut receipt = full_receipt();
+    put(&mut receipt, pointer, None);
+    receipt
+}
+
+/// Sets or removes a member.
+pub fn put(event: &mut Value, pointer: &str, value: Option<Value>) {
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    let parent = event.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+    match value {
+        Some(value) => parent.insert(name.to_owned(), value),
+        None => parent.remove(name),
+    };
+}
+
+/// All members that a receipt can have, by the spec: place, type, and whether it is required.
+pub fn members() -> Vec<(String, String, bool)> {
+    fn below(spec: &Value, schema: &Value, place: &str, found: &mut Vec<(String, String, bool)>) {
+        for (name, member) in schema["properties"].as_object().unwrap() {
+            let member = match member["$ref"].as_str() {
+                Some(target) => spec.pointer(target.trim_start_matches('#')).unwrap(),
+                None => member,
+            };
+            let place = format!("{place}/{name}");
+            let kind = member["type"].as_str().unwrap();
+            let required = schema["required"].as_array();
+            let required = required.is_some_and(|all| all.iter().any(|it| it == name));
+            found.push((place.clone(), kind.to_owned(), required));
+            if kind == "object" {
+                below(spec, member, &place, found);
+            }
+        }
+    }
+    let spec = contract();
+    let mut found = Vec::new();
+    below(&spec, &spec["components"]["schemas"]["DeliveryReceipt"], "", &mut found);
+    assert!(found.len() >= 20);
+    found
+}
+
 /// The schema violations of a receipt.
 pub fn schema_violations(receipt: &Value) -> Vec<String> {
     static RECEIPT: LazyLock<Validator> = LazyLock::new(|| validator(contract()));
