@@ -10,6 +10,7 @@
 //! example compares every message with the sandbox's record.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::env;
 use std::error::Error;
 use std::net::Ipv4Addr;
@@ -50,14 +51,16 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let receiver = Receiver::new(Webhook::new(AUTHORIZATION)?, move |posted: Posted| {
         let shared = Arc::clone(&shared);
         async move {
-            let event = posted.event?;
-            match event.receipt() {
-                Some(receipt) => {
-                    append(&mut shared.lock().unwrap_or_else(PoisonError::into_inner), receipt);
-                }
-                None => println!("{event}"),
+            match posted.event {
+                Ok(event) => match event.receipt() {
+                    Some(receipt) => {
+                        append(&mut shared.lock().unwrap_or_else(PoisonError::into_inner), receipt);
+                    }
+                    None => println!("{event}"),
+                },
+                Err(error) => eprintln!("{error}"),
             }
-            Ok::<_, lon_batch::receipt::EventError>(())
+            Ok::<_, Infallible>(())
         }
     });
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -148,7 +151,7 @@ fn print_table(histories: &Histories) {
             continue;
         };
         *counts.entry(stage).or_insert(0) += 1;
-        let reason = change.reason.as_deref().unwrap_or_default();
+        let reason = change.reason().unwrap_or_default();
         println!(
             "{:<10} {stage:<12} {:<12} {reason}",
             id(number),

@@ -167,14 +167,19 @@ fn a_change_has_what_the_receipt_says() {
         "detail": "undelivered_to_recipient",
         "timestamp": "2026-01-04T08:20:02.31Z",
         "code": 36,
-        "reason": "The message expired before it was delivered.",
     }]);
     assert_eq!(json(&receipt), expected);
+    let reason = |history: Value| {
+        let history: History = serde_json::from_value(history).unwrap();
+        history.current().unwrap().reason().unwrap().to_owned()
+    };
+    assert_eq!(reason(json(&receipt)), "The message expired before it was delivered.");
     // The platform's words come first.
     let status = receipt.payload.as_mut().unwrap().status.as_mut().unwrap();
     status.error_message = Some(format!("{NUMBER} is off").into());
-    expected[0]["reason"] = format!("{NUMBER} is off").into();
+    expected[0]["error_message"] = format!("{NUMBER} is off").into();
     assert_eq!(json(&receipt), expected);
+    assert_eq!(reason(json(&receipt)), format!("{NUMBER} is off"));
     // A phone number in them is kept, but not printed.
     let history: History = serde_json::from_value(expected).unwrap();
     assert_no_secrets(&format!("{history:?} {history:#?}"));

@@ -491,7 +491,8 @@ async fn a_shutdown_answers_requests_in_progress() {
 
 #[tokio::test]
 async fn no_client_delays_a_shutdown() {
-    let test = waiting(Receiver::builder(webhook()).answer_within(Duration::from_millis(200)));
+    let time = Duration::from_millis(500);
+    let test = waiting(Receiver::builder(webhook()).answer_within(time));
     let mut server = Server::start(test.receiver).await;
     let authorization = format!("authorization: {SECRET}\r\n");
     let half_body = format!("{authorization}content-length: 100\r\n");
@@ -503,8 +504,20 @@ async fn no_client_delays_a_shutdown() {
         server.head("POST", &half_body).await,
         server.head("POST", &whole).await,
     ];
+    let start = std::time::Instant::now();
     server.stop();
     within_10s(server.task).await.unwrap();
+    assert!(start.elapsed() < 3 * time, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_client_that_reads_no_answers_does_not_keep_its_connection() {
+    let server = Server::start(keeping().0).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let request = "POST /receipts HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n";
+    // Many more answers than the buffers hold, if the server went on.
+    let requests = request.repeat(100_000);
+    within_10s(stream.write_all(requests.as_bytes())).await.unwrap_err();
 }
 
 /// The lines that this crate logged, without secrets.
@@ -526,6 +539,8 @@ async fn the_log_says_why_a_post_was_not_acknowledged() {
     call(&receiver, Stalled::default()).await;
     call(&receiver, Full::from("<html>")).await;
     call(&receiver, Full::from(vec![b' '; MAX_EVENT_BYTES + 1])).await;
+    let (other, _events) = keeping();
+    assert_eq!(call(&other, Full::from("[]")).await.0, StatusCode::OK);
     let failed = "your function failed: no row for +********67: delivery receipt: \
                   d03cbbf5-3e2d-ea11-815d-020897df5459 (clientMessageId \"order-1\") is delivered";
     let expected = [
@@ -534,6 +549,7 @@ async fn the_log_says_why_a_post_was_not_acknowledged() {
         "408 Request Timeout: the body did not arrive in time".to_owned(),
         "400 Bad Request: the event cannot be parsed as JSON: line 1, column 1".to_owned(),
         "413 Payload Too Large: the body is larger than 262144 bytes".to_owned(),
+        "200 OK: the event is an array, expected a JSON object".to_owned(),
     ];
     let lines = logged();
     assert_eq!(lines.len(), expected.len(), "{lines:#?}");

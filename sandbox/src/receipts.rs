@@ -122,7 +122,7 @@ impl Receipts {
         }
     }
 
-    /// Sets the callback URL of the account, for messages without one.
+    /// Sets the callback URL of the account, for messages without one. It must be on this machine.
     #[must_use]
     pub fn callback_url(mut self, url: impl Into<String>) -> Self {
         self.callback_url = Some(url.into());

@@ -74,10 +74,15 @@ impl Record {
     /// The accepted messages with these numbers, counted from 0, as far as they are kept.
     pub fn accepted(&self, from: u64, limit: usize) -> Vec<Accepted> {
         let dropped = self.accepted - self.kept.len() as u64;
-        let limit = limit.saturating_sub(saturated(dropped.saturating_sub(from)));
-        let skip = saturated(from.saturating_sub(dropped));
+        let (skip, limit) = window(dropped, from, limit);
         self.kept.iter().skip(skip).take(limit).map(Accepted::from).collect()
     }
+}
+
+/// How many of the kept entries to skip and to take, for entries by their number from `from`.
+pub(crate) fn window(dropped: u64, from: u64, limit: usize) -> (usize, usize) {
+    let limit = limit.saturating_sub(saturated(dropped.saturating_sub(from)));
+    (saturated(from.saturating_sub(dropped)), limit)
 }
 
 fn saturated(number: u64) -> usize {

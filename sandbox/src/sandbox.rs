@@ -111,7 +111,8 @@ impl SandboxBuilder {
 
     /// Keeps only this number of accepted messages and of delivery receipts, the latest. Default: all.
     ///
-    /// A million messages with short ids take about 150 MB. The counts always include every message.
+    /// A million messages with short ids and without receipts take about 150 MB. Receipts that are
+    /// not posted yet are kept in any case. The counts always include every message.
     #[must_use]
     pub fn keep(mut self, messages: usize) -> Self {
         self.keep = messages;
@@ -134,7 +135,8 @@ impl SandboxBuilder {
     }
 
     /// Permits an address that other machines reach. Over plain HTTP, they can read and send
-    /// everything that your tests send, including the API key.
+    /// everything that your tests send, including the API key, and can make the sandbox post receipts
+    /// to any port of this machine.
     #[must_use]
     pub fn allow_remote(mut self) -> Self {
         self.allow_remote = true;

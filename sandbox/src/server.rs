@@ -282,7 +282,7 @@ async fn control(
         (&Method::POST, "advance") => match seconds(query) {
             Some(time) => {
                 state.outbox.advance(time).await;
-                json_response(StatusCode::OK, &json!({ "receiptsDue": state.outbox.open() }))
+                json_response(StatusCode::OK, &json!({ "postsDue": state.outbox.open() }))
             }
             None => failed(StatusCode::BAD_REQUEST, "expected seconds=NUMBER".to_owned()),
         },
@@ -292,7 +292,7 @@ async fn control(
                 "requests": record.requests,
                 "accepted": record.accepted,
                 "rejected": record.rejected,
-                "receiptsDue": state.outbox.open(),
+                "postsDue": state.outbox.open(),
             });
             drop(record);
             json_response(StatusCode::OK, &counts)

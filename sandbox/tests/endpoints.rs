@@ -79,7 +79,7 @@ async fn counts_leave_out_the_endpoints() {
     post(&base_url, PATH, KEY, body.to_string()).await.unwrap();
     post(&base_url, PATH, None, body.to_string()).await.unwrap();
     for _ in 0..2 {
-        let counts = json!({"requests": 2, "accepted": 2, "rejected": 1, "receiptsDue": 0});
+        let counts = json!({"requests": 2, "accepted": 2, "rejected": 1, "postsDue": 0});
         assert_eq!(get(&base_url, "/sandbox/counts").await, (200, counts));
     }
     assert_eq!(sandbox.requests(), 2);

@@ -99,7 +99,7 @@ async fn the_program_posts_receipts() {
         advanced = advance => advanced.unwrap(),
         () = receive => unreachable!(),
     };
-    assert_eq!(advanced, (200, json!({"receiptsDue": 0})));
+    assert_eq!(advanced, (200, json!({"postsDue": 0})));
     let (_, receipts) = get(program.base_url(), "/sandbox/receipts").await;
     let receipts = receipts.as_array().unwrap();
     assert!(receipts.len() >= 2, "{receipts:?}");
@@ -134,7 +134,7 @@ async fn a_batch_to_the_program() {
     post(program.base_url(), PATH, KEY, rejected.to_string()).await.unwrap();
     let (status, accepted) = get(program.base_url(), "/sandbox/accepted").await;
     assert_eq!((status, &accepted[1]["clientMessageId"]), (200, &json!("b")));
-    let counts = json!({"requests": 2, "accepted": 2, "rejected": 1, "receiptsDue": 0});
+    let counts = json!({"requests": 2, "accepted": 2, "rejected": 1, "postsDue": 0});
     assert_eq!(get(program.base_url(), "/sandbox/counts").await.1, counts);
 }
 

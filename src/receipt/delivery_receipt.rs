@@ -114,9 +114,13 @@ impl DeliveryReceipt {
     /// The same in words, the platform's or else those of this crate for the code. The platform's
     /// words may contain a phone number.
     pub fn reason(&self) -> Option<&str> {
-        let words = self.status()?.error_message.as_deref();
-        let words = words.filter(|text| !text.trim().is_empty());
-        words.or_else(|| self.error_code()?.reason())
+        self.error_message().or_else(|| self.error_code()?.reason())
+    }
+
+    /// The platform's words for the error.
+    pub(super) fn error_message(&self) -> Option<&str> {
+        let words = self.status()?.error_message.as_deref()?;
+        (!words.trim().is_empty()).then_some(words)
     }
 }
 

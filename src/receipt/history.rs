@@ -58,10 +58,9 @@ pub struct Change {
     /// Why the message was not sent or not delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<ReceiptErrorCode>,
-    /// The same in words, the platform's or else those of this crate. The platform's words may
-    /// contain a phone number; `Debug` masks it.
+    /// The platform's words for it. They may contain a phone number; `Debug` masks it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Text>,
+    pub error_message: Option<Text>,
 }
 
 impl History {
@@ -122,7 +121,8 @@ impl History {
 
     /// Whether receipts of the same umid and channel reported different final stages, such as
     /// `undelivered` and `delivered`. An SMS fallback that is delivered after its notification was
-    /// not is no contradiction.
+    /// not is no contradiction, as long as its receipts have a channel or umid of their own. The
+    /// platform does not document whether they do.
     pub fn is_contradictory(&self) -> bool {
         let is_final = |change: &Change| change.stage().is_some_and(Stage::is_final);
         let first = self.changes.iter().position(is_final).unwrap_or(self.changes.len());
@@ -162,13 +162,19 @@ impl Change {
             detail: receipt.detail().cloned(),
             timestamp: receipt.timestamp().cloned(),
             code: receipt.error_code(),
-            reason: receipt.reason().map(Into::into),
+            error_message: receipt.error_message().map(Into::into),
         }
     }
 
     /// The stage of the state.
     pub fn stage(&self) -> Option<Stage> {
         self.state.stage()
+    }
+
+    /// Why the message was not sent or not delivered: the platform's words, or else those of this
+    /// crate for the code.
+    pub fn reason(&self) -> Option<&str> {
+        self.error_message.as_deref().or_else(|| self.code?.reason())
     }
 
     /// The timestamp as a time. `None` if it is missing or not a time.
@@ -184,7 +190,7 @@ impl Change {
                 self.channel.as_ref().map(Channel::as_str),
                 self.detail.as_ref().map(StatusDetail::as_str),
                 self.timestamp.as_deref(),
-                self.reason.as_deref(),
+                self.error_message.as_deref(),
             ],
             self.code.map(ReceiptErrorCode::value),
             self.state.as_str(),

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, AUTHORIZATION, CONTENT_LENGTH};
+use http::header::{ALLOW, AUTHORIZATION};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Event, EventError, MAX_EVENT_BYTES, Webhook};
-use crate::redact::Masked;
+use crate::redact::printable;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -66,13 +66,15 @@ type Handler = dyn Fn(Posted) -> BoxFuture<Result<(), String>> + Send + Sync;
 ///
 /// # Your function
 /// It should store the event and return. It can see the same event several times; a
-/// [`History`](super::History) counts it once. If the time is over, or the connection is lost, its
-/// future is dropped at an `await`, and the platform posts the event again. JSON that is not an
-/// event reaches your function as an error, because posting it again would not help.
+/// [`History`](super::History) counts it once. On timeout, or if the connection is lost, its future
+/// is dropped at an `await`, and the platform posts the event again: use a transaction, or
+/// `tokio::spawn` what must not be interrupted. JSON that is not an event reaches your function as an
+/// error, because posting it again would not help.
 ///
 /// # Logs
 /// It logs every answer but 200 as a warning (`tracing`), without phone numbers, at most one line
-/// per status and second. The next line says how many were omitted.
+/// per status and second. The next line says how many were omitted. It also warns of posts that it
+/// answers with 200 but that contain no usable event: JSON that is not an event, and the old format.
 #[derive(Clone)]
 pub struct Receiver {
     inner: Arc<Inner>,
@@ -110,18 +112,20 @@ impl ReceiverBuilder {
     pub const DEFAULT_ANSWER_WITHIN: Duration = Duration::from_secs(4);
     /// The default of [`max_concurrent`](Self::max_concurrent): 256.
     pub const DEFAULT_MAX_CONCURRENT: usize = 256;
+    const MIN_ANSWER_WITHIN: Duration = Duration::from_millis(1);
     const MAX_ANSWER_WITHIN: Duration = Duration::from_secs(24 * 60 * 60);
 
-    /// Sets the time limit of an answer, at most a day. Half of it is for reading the body.
+    /// Sets the time limit of an answer, from a millisecond to a day. Half of it is for reading the
+    /// body.
     #[must_use]
     pub fn answer_within(mut self, time: Duration) -> Self {
-        self.answer_within = time.min(Self::MAX_ANSWER_WITHIN);
+        self.answer_within = time.clamp(Self::MIN_ANSWER_WITHIN, Self::MAX_ANSWER_WITHIN);
         self
     }
 
-    /// Sets the maximum number of requests in progress, at least 1. It bounds the calls of your
-    /// function, and the memory for bodies to [`MAX_EVENT_BYTES`] each. Other requests wait for half
-    /// of the time for an answer, unread.
+    /// Sets the maximum number of requests in progress, at least 1. This limits concurrent calls of
+    /// your function and the memory for bodies ([`MAX_EVENT_BYTES`] each). Other requests wait for
+    /// half of the time for an answer, unread.
     #[must_use]
     pub fn max_concurrent(mut self, requests: usize) -> Self {
         self.max_concurrent = requests.clamp(1, Semaphore::MAX_PERMITS);
@@ -137,9 +141,7 @@ impl ReceiverBuilder {
     {
         let handler = move |posted| -> BoxFuture<Result<(), String>> {
             let future = handler(posted);
-            Box::pin(
-                async move { future.await.map_err(|error| Masked(&error.to_string()).to_string()) },
-            )
+            Box::pin(async move { future.await.map_err(|error| error.to_string()) })
         };
         Receiver {
             inner: Arc::new(Inner {
@@ -222,7 +224,7 @@ impl Inner {
             let why = format!("the Authorization value is wrong or missing ({values} values)");
             return Err(Refusal::new(StatusCode::UNAUTHORIZED, why));
         }
-        if has_too_long(&head.headers) {
+        if body.size_hint().lower() > MAX_EVENT_BYTES as u64 {
             return Err(too_large());
         }
         // Taken before the body is read, so that it bounds the memory for bodies too.
@@ -232,28 +234,41 @@ impl Inner {
         };
         let body = read(body, body_by).await?;
         let event = Event::from_json(&body);
-        let line = match &event {
+        match &event {
             Err(error) if error.status() != StatusCode::OK => {
                 return Err(Refusal::new(error.status(), error.to_string()));
             }
-            Err(error) => error.to_string(),
-            Ok(event) => event.to_string(),
-        };
-        if matches!(event, Ok(Event::OldFormat(_))) {
-            // Receipts in this format never reach a history.
-            self.log.warn(StatusCode::OK, &line);
+            // These never reach a history, and posting them again would not help.
+            Err(error) => self.log.warn(StatusCode::OK, &error.to_string()),
+            Ok(old @ Event::OldFormat(_)) => self.log.warn(StatusCode::OK, &old.to_string()),
+            Ok(_) => {}
         }
-        match timeout_at(deadline, (self.handler)(Posted { body, event })).await {
+        let posted = Posted { body: body.clone(), event };
+        match timeout_at(deadline, (self.handler)(posted)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
+                let (line, id) = describe(&body);
+                let error = printable(&error, &[id.as_deref().unwrap_or_default()]);
                 let why = format!("your function failed: {error}: {line}");
                 Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, why))
             }
             Err(_) => {
-                let why = format!("your function did not return in time: {line}");
+                let why = format!("your function did not return in time: {}", describe(&body).0);
                 Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why))
             }
         }
+    }
+}
+
+/// An event in one line, and its clientMessageId. Only failures need it, so it parses the event
+/// again.
+fn describe(body: &[u8]) -> (String, Option<String>) {
+    match Event::from_json(body) {
+        Ok(event) => {
+            let id = event.receipt().and_then(|receipt| receipt.client_message_id());
+            (event.to_string(), id.map(str::to_owned))
+        }
+        Err(error) => (error.to_string(), None),
     }
 }
 
@@ -262,12 +277,6 @@ fn authorization(headers: &HeaderMap) -> Option<&[u8]> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next()?;
     values.next().is_none().then(|| value.as_bytes())
-}
-
-fn has_too_long(headers: &HeaderMap) -> bool {
-    let length = headers.get(CONTENT_LENGTH).and_then(|it| it.to_str().ok());
-    let length = length.and_then(|length| length.parse::<u64>().ok());
-    length.is_some_and(|length| length > MAX_EVENT_BYTES as u64)
 }
 
 fn too_large() -> Refusal {

@@ -19,15 +19,14 @@ const MAX_CONNECTIONS: usize = 1024;
 const MAX_BUFFER: usize = 16 * 1024;
 /// The wait after the system refused to accept a connection, for instance because the process has
 /// no file descriptor left.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+const ACCEPT_BACKOFF: Duration = Duration::from_secs(1);
 
 impl Receiver {
     /// Serves the receiver over plain HTTP/1.1, on any path, until `shutdown` is ready. Put a proxy
     /// in front of it for TLS.
     ///
-    /// It closes a connection whose client does not send a complete head within the
-    /// [time for an answer](super::ReceiverBuilder::answer_within), and keeps at most 1,024
-    /// connections open.
+    /// A connection serves one request. It is closed if its client does not send a complete head
+    /// within the [time for an answer](super::ReceiverBuilder::answer_within). At most 1,024 are open.
     ///
     /// After `shutdown`, it accepts no connection, answers the requests in progress, and returns
     /// within twice that time, whatever its clients do.
@@ -37,6 +36,9 @@ impl Receiver {
         let time = self.answer_within();
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(time).max_buf_size(MAX_BUFFER);
+        // An idle connection could close just as a proxy reuses it, and a client that sends requests
+        // and reads no answers would keep its connection forever.
+        http.keep_alive(false);
 
         let graceful = GracefulShutdown::new();
         // Dropping it closes every connection.
@@ -46,9 +48,13 @@ impl Receiver {
             tokio::select! {
                 () = &mut shutdown => break,
                 accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => {
-                    let Ok((stream, _)) = accepted else {
-                        tokio::time::sleep(ACCEPT_BACKOFF).await;
-                        continue;
+                    let stream = match accepted {
+                        Ok((stream, _)) => stream,
+                        Err(error) => {
+                            tracing::warn!("the webhook cannot accept a connection: {error}");
+                            tokio::time::sleep(ACCEPT_BACKOFF).await;
+                            continue;
+                        }
                     };
                     let receiver = self.clone();
                     let service = service_fn(move |request| {

@@ -44,7 +44,7 @@ impl Stage {
         Self::ALL.into_iter().find(|stage| stage.number() == number)
     }
 
-    /// Whether the platform reports nothing after this stage, apart from an SMS fallback.
+    /// Whether the platform normally reports nothing after this stage, apart from an SMS fallback.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Rejected | Self::Undelivered | Self::Delivered)
     }

@@ -15,7 +15,7 @@ use tokio::time::sleep_until;
 
 use super::clock::Clock;
 use super::{PostedReceipt, Receipts, Step, post};
-use crate::record::Accepted;
+use crate::record::{Accepted, window};
 
 /// Posts in flight.
 const MAX_IN_FLIGHT: usize = 64;
@@ -38,7 +38,8 @@ pub(crate) struct Outbox {
 struct Book {
     /// By time, then in the order of planning.
     due: BTreeMap<(Duration, u64), Post>,
-    in_flight: usize,
+    /// When the posts in flight were due.
+    in_flight: Vec<Duration>,
     posts: u64,
     record: VecDeque<PostedReceipt>,
     /// The number of receipts that the record no longer has.
@@ -76,6 +77,9 @@ impl Outbox {
         let refuse = |text: &str| io::Error::new(io::ErrorKind::InvalidInput, text);
         if !(settings.speed.is_finite() && settings.speed >= 0.0) {
             return Err(refuse("the speed of receipts must be 0 or greater"));
+        }
+        if settings.callback_url.as_deref().is_some_and(|url| post::target(url).is_none()) {
+            return Err(refuse("the callback URL must be an http URL on this machine"));
         }
         let authorization = settings.authorization.as_deref().map(HeaderValue::try_from);
         let authorization = authorization.transpose();
@@ -146,17 +150,14 @@ impl Outbox {
     /// The receipts with these numbers, counted from 0, as far as they are kept.
     pub fn record(&self, from: u64, limit: usize) -> Vec<PostedReceipt> {
         let book = self.book();
-        let numbered = (book.dropped..).zip(&book.record);
-        let wanted = numbered.skip_while(|(number, _)| *number < from).take_while(|(number, _)| {
-            usize::try_from(number - from).is_ok_and(|index| index < limit)
-        });
-        wanted.map(|(_, receipt)| receipt.clone()).collect()
+        let (skip, limit) = window(book.dropped, from, limit);
+        book.record.iter().skip(skip).take(limit).cloned().collect()
     }
 
     /// The number of posts that are due later or in flight.
     pub fn open(&self) -> usize {
         let book = self.book();
-        book.due.len() + book.in_flight
+        book.due.len() + book.in_flight.len()
     }
 
     /// Moves the clock, and waits until all posts up to the new time have ended.
@@ -168,7 +169,8 @@ impl Outbox {
             let ended = self.ended.notified();
             let is_done = {
                 let book = self.book();
-                book.in_flight == 0 && book.next_due().is_none_or(|due| due > until)
+                let first = book.next_due().into_iter().chain(book.in_flight.iter().copied()).min();
+                first.is_none_or(|due| due > until)
             };
             if is_done {
                 return;
@@ -183,7 +185,7 @@ impl Outbox {
             let ended = self.ended.notified();
             let (next, in_flight) = {
                 let book = self.book();
-                (book.next_due(), book.in_flight)
+                (book.next_due(), book.in_flight.len())
             };
             match next {
                 None if in_flight == 0 => return,
@@ -228,7 +230,7 @@ impl Outbox {
     fn take(&self, until: Duration) -> Option<Post> {
         let mut book = self.book();
         let next = book.due.first_entry().filter(|next| next.key().0 <= until)?.remove();
-        book.in_flight += 1;
+        book.in_flight.push(next.due);
         Some(next)
     }
 
@@ -247,7 +249,9 @@ impl Outbox {
             recorded.attempts.push(status);
             recorded.acknowledged |= is_acknowledged;
         }
-        book.in_flight -= 1;
+        if let Some(place) = book.in_flight.iter().position(|due| *due == post.due) {
+            book.in_flight.swap_remove(place);
+        }
         let retry_after = Receipts::RETRY_AFTER.get(post.failures);
         if let Some(after) = retry_after.filter(|_| !is_acknowledged) {
             post.failures += 1;

@@ -39,6 +39,8 @@ pub(super) async fn post(
     body: Bytes,
 ) -> Option<u16> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    // The path of `http://127.0.0.1?x=1` is empty.
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     let host = uri.authority().map_or("", |authority| authority.as_str());
     let mut request = Request::post(path)
         .header(HOST, host)
