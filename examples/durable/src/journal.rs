@@ -1,4 +1,4 @@
-//! A list of recipients in one file of `SQLite`, which is also the journal of the run.
+//! A list of recipients in one file of SQLite, which is also the journal of the run.
 
 use std::path::Path;
 

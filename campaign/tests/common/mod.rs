@@ -1,0 +1,82 @@
+//! Ledgers in both databases, and the sandbox as the platform.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+pub mod cluster;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lon_batch::{Client, Content, Message, Msisdn};
+use lon_campaign::{Campaign, Ledger, Recipient, SendOptions};
+use lon_sandbox::Sandbox;
+
+/// A folder that is removed with this.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Self {
+        let random = std::collections::hash_map::RandomState::new();
+        let number = std::hash::BuildHasher::hash_one(&random, std::process::id());
+        let path = std::env::temp_dir().join(format!("lon-{name}-{number:x}"));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn sqlite(&self) -> String {
+        format!("sqlite:{}", self.0.join("ledger.sqlite").display())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Options with which a crash is over after about a second.
+pub fn quick() -> SendOptions {
+    SendOptions::new()
+        .attempt_timeout(Duration::from_millis(600))
+        .leave_within(Duration::from_millis(200))
+        .fence_margin(Duration::from_millis(200))
+        .delays(Duration::from_millis(1), Duration::from_millis(20))
+}
+
+pub fn client(sandbox: &Sandbox) -> Client {
+    Client::builder(sandbox.sub_account_id(), sandbox.api_key())
+        .base_url(sandbox.base_url())
+        .connect_timeout(Duration::from_millis(200))
+        .build()
+        .unwrap()
+}
+
+pub fn recipient(number: u32) -> Recipient {
+    let msisdn = Msisdn::parse(&format!("+6681{number:07}")).unwrap();
+    Recipient::new(format!("id-{number}"), msisdn)
+}
+
+pub fn recipients(count: u32) -> impl Iterator<Item = Recipient> {
+    (1..=count).map(recipient)
+}
+
+pub fn message(recipient: &Recipient) -> Message {
+    Message::new(recipient.to, Content::new("Hello"))
+}
+
+/// A sealed campaign with this number of recipients.
+pub async fn sealed(ledger: &Ledger, name: &str, count: u32) -> Campaign {
+    let campaign = ledger.campaign(name, "Hello").await.unwrap();
+    campaign.import(recipients(count)).await.unwrap();
+    campaign.seal().await.unwrap();
+    campaign
+}
+
+/// How often the sandbox accepted each clientMessageId, at most.
+pub fn most_accepted(sandbox: &Sandbox) -> usize {
+    let mut counts = std::collections::HashMap::new();
+    for message in sandbox.accepted() {
+        *counts.entry(message.client_message_id).or_insert(0) += 1;
+    }
+    counts.into_values().max().unwrap_or(0)
+}
