@@ -18,7 +18,7 @@ CREATE TABLE campaigns (
 
 -- A recipient's number is its position in the input, counted from 1.
 CREATE TABLE recipients (
-    campaign_id BIGINT NOT NULL REFERENCES campaigns (id),
+    campaign_id BIGINT NOT NULL,
     position BIGINT NOT NULL,
     client_message_id TEXT NOT NULL,
     msisdn TEXT NOT NULL,
@@ -35,7 +35,7 @@ CREATE UNIQUE INDEX recipients_by_number ON recipients (number_key, campaign_id)
 -- The unit of a claim: the recipients of one request.
 CREATE TABLE chunks (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    campaign_id BIGINT NOT NULL REFERENCES campaigns (id),
+    campaign_id BIGINT NOT NULL,
     -- 1 for the first attempt, greater for retries of recipients that have an outcome.
     attempt BIGINT NOT NULL,
     first_position BIGINT NOT NULL,

@@ -18,7 +18,7 @@ CREATE TABLE campaigns (
 
 -- A recipient's number is its position in the input, counted from 1.
 CREATE TABLE recipients (
-    campaign_id INTEGER NOT NULL REFERENCES campaigns (id),
+    campaign_id INTEGER NOT NULL,
     position INTEGER NOT NULL,
     client_message_id TEXT NOT NULL,
     msisdn TEXT NOT NULL,
@@ -35,7 +35,7 @@ CREATE UNIQUE INDEX recipients_by_number ON recipients (number_key, campaign_id)
 -- The unit of a claim: the recipients of one request.
 CREATE TABLE chunks (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
-    campaign_id INTEGER NOT NULL REFERENCES campaigns (id),
+    campaign_id INTEGER NOT NULL,
     -- 1 for the first attempt, greater for retries of recipients that have an outcome.
     attempt INTEGER NOT NULL,
     first_position INTEGER NOT NULL,

@@ -1,19 +1,45 @@
 //! A private PostgreSQL cluster: in a temporary folder, on a Unix socket, not as root.
 
+#![allow(dead_code, reason = "each program uses a part of it")]
+
+#[cfg(unix)]
 use std::path::PathBuf;
+#[cfg(unix)]
 use std::process::{Command, Output};
 
 use sqlx::{Connection, Executor};
 
-use super::Folder;
+/// A folder that is removed with this.
+pub(crate) struct Folder(pub std::path::PathBuf);
 
-/// A PostgreSQL server, or why there is none.
+impl Folder {
+    pub(crate) fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("lon-{name}-{:x}", fastrand::u64(..)));
+        std::fs::create_dir_all(&path).expect("a temporary folder");
+        Self(path)
+    }
+
+    /// The URL of a ledger in it.
+    pub(crate) fn sqlite(&self) -> String {
+        format!("sqlite:{}", self.0.join("ledger.sqlite").display())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A PostgreSQL server to test with.
 pub enum Postgres {
     /// The server of `LON_TEST_POSTGRES_URL`.
     Given(String),
+    #[cfg(unix)]
     Private(Cluster),
 }
 
+#[cfg(unix)]
 pub struct Cluster {
     folder: Folder,
     is_root: bool,
@@ -23,21 +49,24 @@ impl Postgres {
     /// The server to test with. `None` if there is none on this machine.
     pub fn find() -> Option<Self> {
         if let Ok(url) = std::env::var("LON_TEST_POSTGRES_URL") {
-            println!("PostgreSQL: LON_TEST_POSTGRES_URL");
+            report("LON_TEST_POSTGRES_URL");
             return Some(Self::Given(url));
         }
-        let Some(programs) = programs() else {
-            println!("PostgreSQL: not found, so its part does not run");
-            return None;
-        };
-        let cluster = Cluster::start(&programs);
-        println!("PostgreSQL: a private cluster of {}", programs.display());
-        Some(Self::Private(cluster))
+        #[cfg(unix)]
+        if let Some(programs) = programs() {
+            report(&format!("a private cluster of {}", programs.display()));
+            return Some(Self::Private(Cluster::start(&programs)));
+        }
+        let is_required = std::env::var_os("LON_REQUIRE_POSTGRES").is_some();
+        assert!(!is_required, "the server programs of PostgreSQL are not installed");
+        report("not found, so its part does not run");
+        None
     }
 
     fn url(&self) -> String {
         match self {
             Self::Given(url) => url.clone(),
+            #[cfg(unix)]
             Self::Private(cluster) => {
                 format!("postgres:///postgres?host={}&user=postgres", cluster.folder.0.display())
             }
@@ -48,17 +77,26 @@ impl Postgres {
     pub async fn schema(&self, name: &str) -> String {
         let url = self.url();
         let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
-        let random = std::collections::hash_map::RandomState::new();
-        let number = std::hash::BuildHasher::hash_one(&random, name);
-        let schema = format!("lon_{number:x}");
+        let number = fastrand::u64(..);
+        let schema = format!("lon_{name:.20}_{number:x}");
         let create = sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}"));
         connection.execute(create).await.unwrap();
         let separator = if url.contains('?') { '&' } else { '?' };
         format!("{url}{separator}options=-csearch_path%3D{schema}")
     }
 
+    /// The folder of the socket of a private server.
+    pub fn folder(&self) -> Option<&std::path::Path> {
+        match self {
+            Self::Given(_) => None,
+            #[cfg(unix)]
+            Self::Private(cluster) => Some(&cluster.folder.0),
+        }
+    }
+
     /// Restarts a private server as after a crash.
     pub fn crash(&self) {
+        #[cfg(unix)]
         if let Self::Private(cluster) = self {
             let output = cluster.pg_ctl(&["restart", "-m", "immediate", "-w"]);
             assert!(output.status.success(), "{output:?}");
@@ -66,7 +104,15 @@ impl Postgres {
     }
 }
 
+/// Says what happened, also for a test that passes.
+fn report(what: &str) {
+    use std::io::Write as _;
+
+    let _ = writeln!(std::io::stderr(), "PostgreSQL: {what}");
+}
+
 /// The folder with the server programs.
+#[cfg(unix)]
 fn programs() -> Option<PathBuf> {
     let mut folders: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
@@ -80,6 +126,7 @@ fn programs() -> Option<PathBuf> {
     })
 }
 
+#[cfg(unix)]
 impl Cluster {
     fn start(programs: &std::path::Path) -> Self {
         let folder = Folder::new("pg");
@@ -122,16 +169,19 @@ impl Cluster {
     }
 }
 
+#[cfg(unix)]
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.pg_ctl(&["stop", "-m", "immediate", "-w"]);
     }
 }
 
+#[cfg(unix)]
 fn is_root(folder: &Folder) -> bool {
     std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&folder.0).unwrap()) == 0
 }
 
+#[cfg(unix)]
 fn run(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{output:?}");

@@ -4,35 +4,13 @@
 
 pub mod cluster;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use lon_batch::{Client, Content, Message, Msisdn};
 use lon_campaign::{Campaign, Ledger, Recipient, SendOptions};
 use lon_sandbox::Sandbox;
 
-/// A folder that is removed with this.
-pub struct Folder(pub PathBuf);
-
-impl Folder {
-    pub fn new(name: &str) -> Self {
-        let random = std::collections::hash_map::RandomState::new();
-        let number = std::hash::BuildHasher::hash_one(&random, std::process::id());
-        let path = std::env::temp_dir().join(format!("lon-{name}-{number:x}"));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    pub fn sqlite(&self) -> String {
-        format!("sqlite:{}", self.0.join("ledger.sqlite").display())
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+pub(crate) use cluster::Folder;
 
 /// Options with which a crash is over after about a second.
 pub fn quick() -> SendOptions {
