@@ -135,8 +135,7 @@ impl Recipients {
 }
 
 fn contains(chunk: &ChunkRow, position: i64) -> bool {
-    chunk.state != chunk_state::SPLIT
-        && (chunk.first..=chunk.last).contains(&position)
+    (chunk.first..=chunk.last).contains(&position)
         && chunk.members.as_ref().is_none_or(|members| members.binary_search(&position).is_ok())
 }
 
@@ -178,7 +177,8 @@ impl Attempt {
             (_, chunk_state::FREE) => Standing::Pending,
             (None, chunk_state::CLAIMED) => Standing::InFlight,
             (None, chunk_state::UNKNOWN) => Standing::Outcome(OutcomeKind::Unknown),
-            // It was not in the request of its chunk.
+            // It was not in the request of its chunk, or the chunk was split: then its half is another
+            // attempt.
             (None, _) => Standing::Outcome(OutcomeKind::NotSent),
             (Some(kind), _) => Standing::Outcome(kind),
         };
