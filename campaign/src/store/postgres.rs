@@ -382,8 +382,9 @@ impl Store for Postgres {
             let accepted: bool = sqlx::query_scalar(
                 "SELECT EXISTS (SELECT 1 FROM outcomes WHERE campaign_id = $1 AND kind = 4
                          AND position = ANY ($2))
-                     OR EXISTS (SELECT 1 FROM receipts WHERE campaign_id = $1 AND stage <> 30
-                         AND position = ANY ($2))",
+                     OR EXISTS (SELECT 1 FROM receipts WHERE campaign_id = $1
+                         AND position = ANY ($2)
+                         GROUP BY position, chunk_id HAVING max(stage) <> 30)",
             )
             .bind(claim.campaign)
             .bind(claim.retried)

@@ -408,8 +408,9 @@ impl Store for Sqlite {
             let accepted: bool = sqlx::query_scalar(
                 "SELECT EXISTS (SELECT 1 FROM outcomes WHERE campaign_id = ?1 AND kind = 4
                          AND position IN (SELECT value FROM json_each(?2)))
-                     OR EXISTS (SELECT 1 FROM receipts WHERE campaign_id = ?1 AND stage <> 30
-                         AND position IN (SELECT value FROM json_each(?2)))",
+                     OR EXISTS (SELECT 1 FROM receipts WHERE campaign_id = ?1
+                         AND position IN (SELECT value FROM json_each(?2))
+                         GROUP BY position, chunk_id HAVING max(stage) <> 30)",
             )
             .bind(claim.campaign)
             .bind(json!(claim.retried).to_string())
