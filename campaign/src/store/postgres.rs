@@ -494,6 +494,8 @@ impl Store for Postgres {
              LEFT JOIN chunks c ON c.token = e.batch
              LEFT JOIN recipients r ON r.client_message_id = e.message
                  AND r.campaign_id = c.campaign_id
+                 AND r.position BETWEEN c.first_position AND c.last_position
+                 AND (c.members IS NULL OR r.position = ANY (c.members))
              ON CONFLICT DO NOTHING"
         );
         sqlx::query(sqlx::AssertSqlSafe(query))

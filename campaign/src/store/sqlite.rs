@@ -529,6 +529,9 @@ impl Store for Sqlite {
              LEFT JOIN chunks c ON c.token = e.value ->> 7
              LEFT JOIN recipients r ON r.client_message_id = e.value ->> 8
                  AND r.campaign_id = c.campaign_id
+                 AND r.position BETWEEN c.first_position AND c.last_position
+                 AND (c.members IS NULL
+                      OR r.position IN (SELECT value FROM json_each(c.members)))
              WHERE true
              ON CONFLICT DO NOTHING"
         );
