@@ -112,7 +112,7 @@ impl Journal for ChunkJournal {
             claims.in_request = chunk.client_message_ids().map(|id| self.position(id)).collect();
         }
         let deadline = Deadline::after(self.leave_within);
-        let retried: Vec<_> = if self.chunk.attempt > 1 {
+        let retried: Vec<_> = if self.chunk.has_history() {
             chunk.client_message_ids().map(|id| self.position(id)).collect()
         } else {
             Vec::new()

@@ -52,6 +52,14 @@ pub(crate) struct ChunkRow {
     pub tries: i64,
 }
 
+impl ChunkRow {
+    /// Whether an earlier request had its recipients, so that one of them may be accepted by now: of
+    /// an earlier attempt, of an earlier try, or of the chunk whose half this is.
+    pub fn has_history(&self) -> bool {
+        self.attempt > 1 || self.tries > 0 || self.members.is_some()
+    }
+}
+
 /// A recipient at its position in the input.
 #[derive(Clone, Debug)]
 pub(crate) struct Numbered {
@@ -114,8 +122,8 @@ pub(crate) struct Claim<'a> {
     pub worker: i64,
     /// Milliseconds until any process may mark the chunk unknown.
     pub fence_after: i64,
-    /// The positions in the request, of a chunk whose recipients have an earlier attempt: none of
-    /// them may be accepted by now.
+    /// The positions in the request, of a chunk whose recipients were in an earlier request: none
+    /// of them may be accepted by now.
     pub retried: &'a [i64],
 }
 

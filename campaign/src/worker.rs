@@ -347,8 +347,8 @@ impl Worker {
     ) -> Result<SlotEnd> {
         let Campaign { store, id, .. } = &self.campaign;
         let mut unsent = Vec::new();
-        if chunk.attempt > 1 {
-            // A late acceptance withdraws the new attempt.
+        if chunk.has_history() {
+            // A late acceptance withdraws the new request.
             let accepted = self.accepted(chunk).await?;
             recipients.retain(|it| {
                 let is_accepted = accepted.contains(&it.position);

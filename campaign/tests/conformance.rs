@@ -8,6 +8,7 @@ use lon_batch::receipt::DeliveryReceipt;
 use lon_batch::{Content, Message, OutcomeKind};
 use lon_campaign::{Duplicate, Error, Imported, Ledger, Recipient, Retry, Standing, State, Totals};
 use lon_sandbox::{Answer, Rejection, Sandbox};
+use sqlx::Connection;
 use tokio_util::sync::CancellationToken;
 
 use common::cluster::Postgres;
@@ -53,6 +54,9 @@ cases! {
     a_stopped_worker_leaves_the_rest_to_others,
     rejected_recipients_are_retried,
     a_receipt_settles_an_unknown_message_and_withdraws_its_retry,
+    a_message_that_was_queued_and_then_rejected_is_retried,
+    a_receipt_for_a_freed_chunk_withdraws_its_next_try,
+    a_recipient_outside_of_a_split_request_is_not_sent,
     invalid_messages_are_not_sent,
     several_workers_share_a_campaign,
     a_panic_makes_its_chunk_unknown_at_once,
@@ -418,6 +422,82 @@ async fn a_receipt_settles_an_unknown_message_and_withdraws_its_retry(url: &str)
     // A receipt of the first attempt shows a duplicate.
     ledger.record(&[receipt(3, "sent")]).await.unwrap();
     assert_eq!(campaign.totals().await.unwrap().duplicates, 1);
+}
+
+async fn a_message_that_was_queued_and_then_rejected_is_retried(url: &str) {
+    let sandbox = Sandbox::start().await.unwrap();
+    let ledger = open(url).await;
+    let campaign = sealed(&ledger, "spring", 2).await;
+    sandbox.answer_next([Answer::HangUp]);
+    campaign.send(&client(&sandbox), quick(), message).await.unwrap();
+    let token = token(url).await;
+    let receipt = |state: &str| {
+        DeliveryReceipt::builder("umid-1", state)
+            .client_batch_id(token.as_str())
+            .client_message_id("id-1")
+            .build()
+    };
+    ledger.record(&[receipt("queued"), receipt("rejected")]).await.unwrap();
+    assert_eq!(campaign.retry(Retry::Rejected).await.unwrap(), 1);
+    let send = async { campaign.send(&client(&sandbox), quick(), message).await };
+    let ended = tokio::time::timeout(Duration::from_secs(20), send).await.expect("an end");
+    assert_eq!((ended.unwrap().state, sandbox.accepted_count()), (State::Done, 1));
+    assert_eq!(
+        sums(&campaign).await,
+        totals(|it| {
+            (it.recipients, it.accepted, it.unknown) = (2, 1, 1);
+        })
+    );
+}
+
+async fn a_receipt_for_a_freed_chunk_withdraws_its_next_try(url: &str) {
+    let sandbox = Sandbox::start().await.unwrap();
+    let ledger = open(url).await;
+    let campaign = sealed(&ledger, "spring", 3).await;
+    sandbox.answer_next([Answer::Error { status: 401, code: 1200 }]);
+    let ended = campaign.send(&client(&sandbox), quick(), message).await.unwrap();
+    assert_eq!(ended.state, State::Stopped);
+    let receipt = DeliveryReceipt::builder("umid-2", "delivered")
+        .client_batch_id(token(url).await)
+        .client_message_id("id-2")
+        .build();
+    ledger.record(&[receipt]).await.unwrap();
+    campaign.resume().await.unwrap();
+    let ended = campaign.send(&client(&sandbox), quick(), message).await.unwrap();
+    assert_eq!((ended.state, sandbox.accepted_count()), (State::Done, 2));
+    assert!(sandbox.accepted().iter().all(|it| it.client_message_id.as_deref() != Some("id-2")));
+}
+
+/// The clientBatchId of the latest claim of the only chunk.
+async fn token(url: &str) -> String {
+    let query = "SELECT token FROM chunks WHERE token IS NOT NULL";
+    if url.starts_with("sqlite") {
+        let mut connection = sqlx::SqliteConnection::connect(url).await.unwrap();
+        sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap()
+    } else {
+        let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+        sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap()
+    }
+}
+
+async fn a_recipient_outside_of_a_split_request_is_not_sent(url: &str) {
+    let sandbox = Sandbox::start().await.unwrap();
+    let campaign = sealed(&open(url).await, "spring", 10).await;
+    sandbox.answer_next([Answer::Error { status: 413, code: 1100 }]);
+    let render = |it: &Recipient| {
+        let message = message(it);
+        if it.client_message_id == "id-3" {
+            return message.dlr_callback_url("nowhere");
+        }
+        message
+    };
+    let ended = campaign.send(&client(&sandbox), quick(), render).await.unwrap();
+    assert_eq!((ended.state, sandbox.accepted_count()), (State::Done, 9));
+    let expected = totals(|it| (it.recipients, it.accepted, it.not_sent) = (10, 9, 1));
+    assert_eq!(sums(&campaign).await, expected);
+    assert_eq!(campaign.retry(Retry::NotSent).await.unwrap(), 1);
+    campaign.send(&client(&sandbox), quick(), message).await.unwrap();
+    assert_eq!(sums(&campaign).await, totals(|it| (it.recipients, it.accepted) = (10, 10)));
 }
 
 async fn invalid_messages_are_not_sent(url: &str) {
