@@ -24,6 +24,21 @@ pub enum Error {
     /// Another process writes to the SQLite file for longer than the ledger waits.
     #[error("another process holds the ledger")]
     Busy,
+    /// The disk is full. A worker claims nothing more, and waits for room to record the outcomes that
+    /// it has.
+    #[error("the disk of the ledger is full: make room, and continue the campaign")]
+    DiskFull(#[source] sqlx::Error),
+    /// The SQLite file or its folder does not exist or permits no writes.
+    #[error("the ledger cannot be written: its folder must exist, and both must be writable")]
+    NotWritable(#[source] sqlx::Error),
+    /// The file is not a SQLite database, or its first page is damaged.
+    #[error("the file is not a SQLite database, so it is not a ledger")]
+    NotADatabase(#[source] sqlx::Error),
+    /// SQLite found its file damaged.
+    #[error(
+        "the file of the ledger is damaged: keep it, and recover a copy with `sqlite3 COPY .recover`"
+    )]
+    DamagedFile(#[source] sqlx::Error),
     /// No campaign has this name.
     #[error("the ledger has no campaign {name:?}")]
     NoCampaign {
@@ -97,14 +112,26 @@ impl Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        // SQLITE_BUSY and SQLITE_LOCKED, also with extended codes.
-        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-        let code = code.and_then(|code| code.parse::<i64>().ok());
-        let is_sqlite = error
-            .as_database_error()
-            .is_some_and(|it| it.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some());
-        match code {
-            Some(code) if is_sqlite && matches!(code & 0xff, 5 | 6) => Self::Busy,
+        let Some(of_database) = error.as_database_error() else {
+            return Self::Database(error);
+        };
+        let is_sqlite = of_database.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some();
+        let code = of_database.code().unwrap_or_default();
+        if !is_sqlite {
+            return if code == "53100" { Self::DiskFull(error) } else { Self::Database(error) };
+        }
+        // The lowest byte of an extended code is the primary one.
+        match code.parse::<i64>().map(|code| code & 0xff) {
+            // SQLITE_BUSY, SQLITE_LOCKED
+            Ok(5 | 6) => Self::Busy,
+            // SQLITE_READONLY, SQLITE_CANTOPEN
+            Ok(8 | 14) => Self::NotWritable(error),
+            // SQLITE_CORRUPT
+            Ok(11) => Self::DamagedFile(error),
+            // SQLITE_FULL
+            Ok(13) => Self::DiskFull(error),
+            // SQLITE_NOTADB
+            Ok(26) => Self::NotADatabase(error),
             _ => Self::Database(error),
         }
     }

@@ -167,24 +167,33 @@ impl Journal for ChunkJournal {
     }
 }
 
-/// Ends a claim, however long the database is away.
+/// Ends a claim, however long the database is away or its disk is full: messages may have been sent,
+/// and their outcomes exist nowhere else.
 pub(crate) async fn settle(
     store: &dyn Store,
     token: &str,
     rows: &[(i64, Outcome)],
     end: &End,
 ) -> Result<()> {
-    persist(|| store.settle(token, rows, end)).await
+    let is_temporary = |error: &Error| error.is_transient() || matches!(error, Error::DiskFull(_));
+    repeat(|| store.settle(token, rows, end), is_temporary).await
 }
 
 /// Repeats an operation while the database is away.
 pub(crate) async fn persist<T, F: Future<Output = Result<T>>>(
+    operation: impl FnMut() -> F,
+) -> Result<T> {
+    repeat(operation, Error::is_transient).await
+}
+
+async fn repeat<T, F: Future<Output = Result<T>>>(
     mut operation: impl FnMut() -> F,
+    is_temporary: impl Fn(&Error) -> bool,
 ) -> Result<T> {
     let mut wait = MIN_RETRY;
     loop {
         match operation().await {
-            Err(error) if error.is_transient() => {
+            Err(error) if is_temporary(&error) => {
                 tracing::warn!("the ledger is away: {error}");
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(MAX_RETRY);

@@ -236,7 +236,9 @@ where
             let known = migrator.iter().map(|it| it.version).max().unwrap_or_default();
             Err(Error::NewerSchema { found, known })
         }
-        Err(MigrateError::Execute(error)) => Err(error.into()),
+        Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
+            Err(error.into())
+        }
         Err(error) => Err(sqlx::Error::Migrate(Box::new(error)).into()),
     }
 }

@@ -229,20 +229,22 @@ impl Worker {
                 && self.pause().is_none()
             {
                 let busy: Vec<_> = slots.values().map(|slot| slot.chunk).collect();
-                match persist(|| store.peek(*id, &busy, skip)).await? {
-                    Peek::Chunk(chunk, recipients) => {
+                match persist(|| store.peek(*id, &busy, skip)).await {
+                    // Chunks in flight finish first.
+                    Err(error) => failure = Some(error),
+                    Ok(Peek::Chunk(chunk, recipients)) => {
                         let claims: Arc<Mutex<Claims>> = Arc::default();
                         let slot = Slot { chunk: chunk.id, claims: Arc::clone(&claims) };
                         let worker = Arc::clone(self);
                         let task = tasks.spawn(worker.slot(chunk, recipients, claims));
                         slots.insert(task.id(), slot);
                     }
-                    _ if skip > 0 => skip = 0,
-                    Peek::InFlight(fence) => {
+                    Ok(_) if skip > 0 => skip = 0,
+                    Ok(Peek::InFlight(fence)) => {
                         idle = Duration::from_millis(u64::try_from(fence).unwrap_or_default());
                         break;
                     }
-                    Peek::Empty => {
+                    Ok(Peek::Empty) => {
                         is_empty = true;
                         break;
                     }
@@ -288,7 +290,8 @@ impl Worker {
                 Ok(SlotEnd::StopCampaign(reason)) => {
                     let from = [State::Sending.number()];
                     let to = State::Stopped.number();
-                    persist(|| store.set_state(*id, &from, to, Some(&reason))).await?;
+                    let stopped = persist(|| store.set_state(*id, &from, to, Some(&reason)));
+                    failure = stopped.await.err().or(failure);
                 }
                 Ok(SlotEnd::Failed(error)) => failure = Some(Error::Sending(error)),
                 Err(error) => {
@@ -297,7 +300,7 @@ impl Worker {
                         slot.claims.lock().unwrap_or_else(PoisonError::into_inner).token.take()
                     });
                     if let Some(token) = token {
-                        persist(|| store.abandon(&token)).await?;
+                        failure = persist(|| store.abandon(&token)).await.err().or(failure);
                     }
                     panic = error.try_into_panic().ok();
                 }

@@ -11,7 +11,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
-use sqlx::{Row, Sqlite as Db, Transaction};
+use sqlx::{Connection, Row, Sqlite as Db, Transaction};
 
 use super::{
     CampaignRow, ChunkRow, Claim, Claimed, Duplicate, End, NewCampaign, NewReceipt, Numbered,
@@ -41,8 +41,15 @@ impl Sqlite {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone());
-        let writer = writer.await?;
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            // A full disk or an I/O error makes SQLite end a transaction by itself, after which sqlx
+            // takes the connection to be in it for ever.
+            .before_acquire(|connection, _| {
+                let is_in_transaction = connection.is_in_transaction();
+                Box::pin(async move { Ok(!is_in_transaction) })
+            });
+        let writer = writer.connect_with(options.clone()).await?;
         migrate(&sqlx::migrate!("migrations/sqlite"), &writer).await?;
         let readers = SqlitePoolOptions::new().max_connections(4);
         let readers = readers.connect_with(options.read_only(true)).await?;
@@ -63,7 +70,7 @@ fn create_private(path: &Path) -> Result<()> {
     match options.open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(sqlx::Error::Io(error).into()),
+        Err(error) => Err(Error::NotWritable(sqlx::Error::Io(error))),
     }
 }
 
