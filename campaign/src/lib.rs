@@ -36,12 +36,18 @@
 //! # }
 //! ```
 
+// The tests in this crate share helpers with those outside of it.
+#[cfg(test)]
+extern crate self as lon_campaign;
+
 mod campaign;
 mod error;
 mod evidence;
 mod import;
 mod journal;
 mod ledger;
+#[cfg(test)]
+mod model;
 mod recipient;
 mod report;
 mod store;
