@@ -137,7 +137,7 @@ fn content() -> SharedContent {
     )
 }
 
-/// What an engineer would write without a ledger.
+/// The loop that an engineer would write without a ledger.
 async fn plain(url: &str, recipients: u32) {
     let (client, content) = (client(url), content());
     let mut tasks = JoinSet::new();

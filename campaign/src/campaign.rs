@@ -157,7 +157,7 @@ impl Campaign {
         Ok(positions.len() as u64)
     }
 
-    /// What is known of every recipient, in the order of the input.
+    /// A report of every recipient, in the order of the input.
     pub fn recipients(&self) -> Recipients {
         Recipients::new(self)
     }

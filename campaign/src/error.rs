@@ -58,7 +58,7 @@ pub enum Error {
         name: String,
         /// The first position of the input that differs, counted from 1.
         position: u64,
-        /// What differs.
+        /// The difference.
         difference: &'static str,
     },
     /// The campaign is in a state that does not permit the operation.
@@ -68,7 +68,7 @@ pub enum Error {
         name: String,
         /// Its state.
         state: State,
-        /// What to do.
+        /// Advice.
         hint: &'static str,
     },
     /// The settings of the client or of the sender are not valid.

@@ -28,7 +28,7 @@ pub(crate) enum NotClaimed {
     Ledger(#[source] Arc<Error>),
 }
 
-/// What happened to the claim.
+/// The claim of a chunk, as far as it came.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
     /// The token of the claim, from the moment before it may exist.

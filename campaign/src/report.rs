@@ -1,4 +1,4 @@
-//! What is known of every recipient.
+//! The report of every recipient.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, SystemTime};
@@ -24,7 +24,7 @@ pub enum Standing {
     Outcome(OutcomeKind),
 }
 
-/// What is known of a recipient.
+/// The report of a recipient.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RecipientReport {
@@ -139,7 +139,7 @@ fn contains(chunk: &ChunkRow, position: i64) -> bool {
         && chunk.members.as_ref().is_none_or(|members| members.binary_search(&position).is_ok())
 }
 
-/// What is known of one attempt.
+/// The evidence of one attempt.
 struct Attempt {
     standing: Standing,
     evidence: Option<(Outcome, i64)>,

@@ -17,7 +17,7 @@ use crate::recipient::Recipient;
 use crate::report::{Recipients, Standing};
 use crate::store::{ChunkRow, Claim, End, Numbered, Peek};
 
-/// How often a worker tells the ledger that it lives.
+/// The time between two heartbeats of a worker.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// The longest wait for the claims of other workers before it looks again.
 const MAX_IDLE: Duration = Duration::from_secs(1);

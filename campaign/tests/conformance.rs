@@ -1,4 +1,4 @@
-//! What both databases guarantee, judged by the sandbox.
+//! The guarantees of both databases, judged by the sandbox.
 
 mod common;
 
@@ -12,7 +12,9 @@ use sqlx::Connection;
 use tokio_util::sync::CancellationToken;
 
 use common::cluster::Postgres;
-use common::{Folder, client, message, most_accepted, quick, recipient, recipients, sealed};
+use common::{
+    Folder, client, crashing, message, most_accepted, quick, recipient, recipients, sealed,
+};
 
 /// Runs each case on SQLite as a test of its own, and all of them on PostgreSQL in one.
 macro_rules! cases {
@@ -199,7 +201,7 @@ async fn a_claim_without_outcomes_becomes_unknown_and_is_not_repeated(url: &str)
     sandbox.answer_next([Answer::Late(Duration::from_mins(1))]);
     {
         let client = client(&sandbox);
-        let options = quick().concurrency(1).attempt_timeout(Duration::from_secs(1));
+        let options = crashing().concurrency(1);
         let send = campaign.send(&client, options, message);
         tokio::select! {
             _ = send => panic!("it waits for the response"),
@@ -218,7 +220,7 @@ async fn a_claim_without_outcomes_becomes_unknown_and_is_not_repeated(url: &str)
     assert_eq!((sandbox.accepted_count(), most_accepted(&sandbox)), (3000, 1));
 }
 
-/// Waits until the sandbox has accepted so many messages.
+/// Waits until the sandbox has accepted this number of messages.
 async fn accepted(sandbox: &Sandbox, messages: u64) {
     let all = async {
         while sandbox.accepted_count() < messages {

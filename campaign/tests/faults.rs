@@ -140,7 +140,7 @@ async fn a_damaged_file_stops_the_worker_after_the_chunks_in_flight() {
                     `sqlite3 COPY .recover`";
     assert_eq!(error.to_string(), expected);
 
-    // What was sent before is recorded, with its outcomes.
+    // Messages that were sent before have their outcomes recorded.
     assert!((3000..=5000).contains(&sandbox.accepted_count()), "{}", sandbox.accepted_count());
     let mut connection = connect(&folder.sqlite()).await;
     let accepted: i64 = sqlx::query_scalar("SELECT count(*) FROM outcomes WHERE kind = 4")

@@ -111,11 +111,11 @@ impl Worker {
         };
         let role = Role::start(&["worker", &database, url])?;
         let worker = Self { role, database, proxy };
-        worker.tell_proxy();
+        worker.set_worker();
         Ok(worker)
     }
 
-    fn tell_proxy(&self) {
+    fn set_worker(&self) {
         if let Some(proxy) = &self.proxy {
             *proxy.worker.lock().expect("no panic") = self.role.0.id();
         }
@@ -124,7 +124,7 @@ impl Worker {
     async fn restart(&mut self, url: &str) -> Result<()> {
         self.role.0.kill().await?;
         self.role = Role::start(&["worker", &self.database, url])?;
-        self.tell_proxy();
+        self.set_worker();
         Ok(())
     }
 }

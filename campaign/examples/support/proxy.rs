@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
-/// What happens at a COMMIT.
+/// A fault at a COMMIT.
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
     CutBefore,

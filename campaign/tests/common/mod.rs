@@ -12,13 +12,17 @@ use lon_sandbox::Sandbox;
 
 pub(crate) use cluster::Folder;
 
-/// Options with which a crash is over after about a second.
+/// Options that retry at once. Timeouts are long, so that a slow machine changes nothing.
 pub fn quick() -> SendOptions {
-    SendOptions::new()
-        .attempt_timeout(Duration::from_millis(600))
-        .leave_within(Duration::from_millis(200))
-        .fence_margin(Duration::from_millis(200))
-        .delays(Duration::from_millis(1), Duration::from_millis(20))
+    SendOptions::new().delays(Duration::from_millis(1), Duration::from_millis(20))
+}
+
+/// Options with which a claim becomes unknown two seconds after a crash.
+pub fn crashing() -> SendOptions {
+    quick()
+        .attempt_timeout(Duration::from_secs(1))
+        .leave_within(Duration::from_millis(500))
+        .fence_margin(Duration::from_millis(500))
 }
 
 pub fn client(sandbox: &Sandbox) -> Client {
