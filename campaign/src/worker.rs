@@ -89,8 +89,10 @@ impl SendOptions {
         self
     }
 
-    /// Sets how often a chunk is tried that provably was not sent, because the platform was busy or
-    /// not reached. Default: 5. After as many failures in a row, the campaign stops.
+    /// Sets after how many failures in a row the campaign stops, because the platform is busy or not
+    /// reached. Default: 5. The failures of chunks that were in flight together count as one. Nothing
+    /// was sent, so [`Campaign::resume`] continues with the same chunks. A single chunk is tried at
+    /// most four times as often.
     pub fn max_tries(mut self, tries: u32) -> Self {
         self.max_tries = tries.max(1);
         self
@@ -189,6 +191,7 @@ struct Worker {
 struct Pace {
     paused_until: Option<Instant>,
     failures: u32,
+    last_failure: Option<Instant>,
 }
 
 /// How a slot ended.
@@ -315,10 +318,15 @@ impl Worker {
         (!wait.is_zero()).then_some(wait)
     }
 
-    /// Pauses after a failure. Returns whether there were too many in a row.
-    fn failed(&self, retry_after: Option<Duration>) -> bool {
+    /// Pauses after a failure of a request that started then. Returns whether there were too many in
+    /// a row.
+    fn failed(&self, started: Instant, retry_after: Option<Duration>) -> bool {
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        pace.failures += 1;
+        // Chunks that were in flight together fail together.
+        if pace.last_failure.is_none_or(|last| started > last) {
+            pace.failures += 1;
+            pace.last_failure = Some(Instant::now());
+        }
         let doubled = self.options.base_delay.saturating_mul(1 << pace.failures.min(16));
         let delay = doubled.min(self.options.max_delay).mul_f64(fastrand::f64());
         let delay = delay.max(retry_after.unwrap_or_default()).min(self.options.max_delay);
@@ -373,11 +381,19 @@ impl Worker {
             positions: positions.clone(),
             leave_within: self.options.leave_within,
             fence_after: self.options.fence_after(),
-            max_tries: self.options.max_tries.into(),
+            max_tries: i64::from(self.options.max_tries) * 4,
             claims: Arc::clone(claims),
         };
         let run = format!("c{id}-{}-{}", chunk.id, chunk.tries);
         let sender = self.client.bulk(run).retry(RetryPolicy::never()).journal(journal).sender()?;
+        // A chunk that failed since the peek pauses this one too, before it is claimed.
+        while let Some(wait) = self.pause() {
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.options.stop.cancelled() => return Ok(SlotEnd::Continue),
+            }
+        }
+        let started = Instant::now();
         let sent = sender.send(messages).await;
 
         let Claims { token, is_claimed, is_settled, in_request } =
@@ -417,7 +433,7 @@ impl Worker {
         Ok(match stop {
             Some(Stop::Refused(error)) => SlotEnd::StopCampaign(error.to_string()),
             Some(Stop::GaveUp(error)) => {
-                if self.failed(error.retry_after()) {
+                if self.failed(started, error.retry_after()) {
                     SlotEnd::StopCampaign(format!("too many failures in a row: {error}"))
                 } else {
                     SlotEnd::Continue
