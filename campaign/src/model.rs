@@ -30,7 +30,7 @@ const POSITIONS: [i64; 5] = [1, 2, 3, 4, 5];
 const CHUNK_SIZE: usize = 2;
 const HOUR: i64 = 3_600_000;
 /// How many histories each database gets by default.
-const HISTORIES: u64 = 24;
+const HISTORIES: u64 = 16;
 
 fn chunk_size() -> i64 {
     i64::try_from(CHUNK_SIZE).unwrap()
@@ -39,9 +39,10 @@ fn chunk_size() -> i64 {
 /// A step of a history. An index picks one of the chunks, claims or recipients so far.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A worker claims a chunk: free or not, as it is or as it was some tries ago.
+    /// A worker claims a chunk: a free one or any, as it is or as it was some tries ago.
     Claim {
         chunk: Index,
+        is_any: bool,
         tries_ago: i64,
         knows_receipts: bool,
         is_overdue: bool,
@@ -54,10 +55,11 @@ enum Step {
     Append(Index),
     /// A worker marks its own claim unknown.
     Abandon(Index),
-    /// A receipt for a recipient, possibly of another chunk than the claim's.
+    /// A receipt for a recipient in the request of a claim, or for any recipient.
     Receipt {
         claim: Index,
         recipient: Index,
+        is_any: bool,
         stage: Option<Stage>,
     },
     Fence,
@@ -79,7 +81,8 @@ enum Response {
     Nothing,
 }
 
-fn any_step() -> impl Strategy<Value = Step> {
+/// One step, or some that are rarely in this order by chance.
+fn any_steps() -> impl Strategy<Value = Vec<Step>> {
     let index = any::<Index>;
     let response = prop_oneof![
         4 => vec(select(&OutcomeKind::ALL[..]), CHUNK_SIZE).prop_map(Response::Outcomes),
@@ -87,29 +90,35 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Response::TooLarge),
         1 => Just(Response::Nothing),
     ];
-    let stage = select(&Stage::ALL[..]).prop_map(Some);
-    let receipt = (index(), index(), prop_oneof![6 => stage, 1 => Just(None)]);
+    let stage = || prop_oneof![6 => select(&Stage::ALL[..]).prop_map(Some), 1 => Just(None)];
+    let receipts = (index(), index(), prop::bool::weighted(0.2), vec(stage(), 1..3));
+    let receipts = receipts.prop_map(|(claim, recipient, is_any, stages)| {
+        let receipt = |stage| Step::Receipt { claim, recipient, is_any, stage };
+        stages.into_iter().map(receipt).collect()
+    });
     let kinds = [OutcomeKind::Rejected, OutcomeKind::NotSent, OutcomeKind::Unknown];
     let tries_ago = prop_oneof![5 => Just(0), 1 => Just(1)];
-    let claim = (index(), tries_ago, prop::bool::weighted(0.8), any::<bool>());
-    prop_oneof![
-        10 => claim.prop_map(|(chunk, tries_ago, knows_receipts, is_overdue)| {
-            Step::Claim { chunk, tries_ago, knows_receipts, is_overdue }
+    let claim =
+        (index(), prop::bool::weighted(0.3), tries_ago, prop::bool::weighted(0.7), any::<bool>());
+    let step = prop_oneof![
+        10 => claim.prop_map(|(chunk, is_any, tries_ago, knows_receipts, is_overdue)| {
+            Step::Claim { chunk, is_any, tries_ago, knows_receipts, is_overdue }
         }),
         2 => index().prop_map(Step::RepeatClaim),
         8 => (index(), response).prop_map(|(claim, response)| Step::Settle(claim, response)),
         2 => index().prop_map(Step::Append),
         1 => index().prop_map(Step::Abandon),
-        5 => receipt.prop_map(|(claim, recipient, stage)| {
-            Step::Receipt { claim, recipient, stage }
-        }),
         3 => Just(Step::Fence),
         2 => Just(Step::Finish),
         2 => Just(Step::Stop),
         2 => Just(Step::Resume),
         1 => prop_oneof![1 => Just(Step::Cancel), 9 => Just(Step::Fence)],
-        5 => select(kinds.to_vec()).prop_map(Step::Retry),
-    ]
+    ];
+    // A campaign that sends permits no retry.
+    let retry = (prop::bool::weighted(0.9), select(kinds.to_vec())).prop_map(|(stops, kind)| {
+        stops.then_some(Step::Stop).into_iter().chain([Step::Retry(kind)]).collect()
+    });
+    prop_oneof![34 => step.prop_map(|step| vec![step]), 8 => receipts, 6 => retry]
 }
 
 /// A chunk as the model sees it.
@@ -325,10 +334,10 @@ struct History {
     /// The id of each chunk of the model.
     ids: Vec<i64>,
     claims: Vec<MyClaim>,
-    /// The recipients that may be claimed: they never were, or their claim ended as provably not
-    /// sent, or somebody asked for a retry. Apart from the model, so that neither hides the other's
-    /// mistakes.
-    permitted: BTreeSet<i64>,
+    /// A position for each claim that a recipient may still have: its first, one after each claim that
+    /// ended as provably not sent, and one for each retry that somebody asked for. Apart from the
+    /// model, so that neither hides the other's mistakes.
+    permitted: Vec<i64>,
 }
 
 impl History {
@@ -353,8 +362,12 @@ impl History {
     async fn step(&mut self, step: &Step) {
         let Campaign { store, id, .. } = self.campaign.clone();
         match step {
-            Step::Claim { chunk, tries_ago, knows_receipts, is_overdue } => {
-                let number = chunk.index(self.model.chunks.len());
+            Step::Claim { chunk, is_any, tries_ago, knows_receipts, is_overdue } => {
+                let chunks = 0..self.model.chunks.len();
+                let is_free = |it: &usize| self.model.chunks[*it].state == chunk_state::FREE;
+                let free: Vec<_> = chunks.clone().filter(|it| *is_any || is_free(it)).collect();
+                let all: Vec<_> = chunks.collect();
+                let number = *chunk.get(if free.is_empty() { &all } else { &free });
                 let claim = self.new_claim(number, *tries_ago, *knows_receipts, *is_overdue);
                 self.claims.push(claim.clone());
                 self.claim(&claim).await;
@@ -384,9 +397,11 @@ impl History {
                     }
                 }
             }
-            Step::Receipt { claim, recipient, stage } => {
+            Step::Receipt { claim, recipient, is_any, stage } => {
                 if let Some(claim) = self.pick(*claim) {
-                    self.receipt(&claim, *recipient.get(&POSITIONS), *stage).await;
+                    let of_claim = &claim.in_request[..];
+                    let all = if *is_any || of_claim.is_empty() { &POSITIONS } else { of_claim };
+                    self.receipt(&claim, *recipient.get(all), *stage).await;
                 }
             }
             Step::Fence => {
@@ -517,7 +532,8 @@ impl History {
         let claimed = store.claim(&new).await.unwrap();
         if claimed == Claimed::Yes && !was_claimed {
             for position in &claim.in_request {
-                assert!(self.permitted.remove(position), "{position} is claimed again");
+                let permit = self.permitted.iter().position(|it| it == position);
+                self.permitted.swap_remove(permit.expect("a recipient is claimed again"));
             }
         }
         assert_eq!(claimed, self.model.claim(claim), "{claim:?}");
@@ -647,11 +663,11 @@ fn check(store: &Arc<dyn Store>, runtime: &tokio::runtime::Runtime) {
     let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(config, random);
     let number = AtomicU64::new(0);
-    let result = runner.run(&vec(any_step(), 0..60), |steps| {
+    let result = runner.run(&vec(any_steps(), 10..60), |steps| {
         let name = format!("history {}", number.fetch_add(1, Ordering::Relaxed));
         runtime.block_on(async {
             let mut history = History::new(store, &name).await;
-            for step in &steps {
+            for step in steps.iter().flatten() {
                 history.step(step).await;
             }
         });
