@@ -135,7 +135,7 @@ impl Campaign {
     /// withdrawn, unless it is already claimed.
     ///
     /// # Errors
-    /// The campaign is neither done nor stopped, or the database failed.
+    /// The campaign is neither done nor stopped, a chunk is in flight, or the database failed.
     pub async fn retry(&self, which: Retry) -> Result<u64> {
         let kind = match which {
             Retry::Rejected => OutcomeKind::Rejected,
@@ -151,7 +151,8 @@ impl Campaign {
         }
         let (state, _) = self.state().await?;
         if !self.store.retry(self.id, &positions, chunk_size()).await? {
-            let hint = "only a campaign that is done or stopped can be retried";
+            let hint =
+                "only a campaign that is done or stopped, with nothing in flight, can be retried";
             return Err(Error::State { name: self.name.to_string(), state, hint });
         }
         Ok(positions.len() as u64)

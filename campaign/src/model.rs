@@ -150,11 +150,11 @@ impl Chunk {
         if has(OutcomeKind::Accepted) {
             return Standing::Outcome(OutcomeKind::Accepted);
         }
-        if has(OutcomeKind::Rejected) {
-            return Standing::Outcome(OutcomeKind::Rejected);
-        }
         if self.state == chunk_state::FREE {
             return Standing::Pending;
+        }
+        if has(OutcomeKind::Rejected) {
+            return Standing::Outcome(OutcomeKind::Rejected);
         }
         if has(OutcomeKind::NotSent) {
             return Standing::Outcome(OutcomeKind::NotSent);
@@ -488,7 +488,8 @@ impl History {
     async fn retry(&mut self, kind: OutcomeKind) {
         let is_of_kind = |it: &i64| self.model.standing(*it) == Standing::Outcome(kind);
         let positions: Vec<_> = POSITIONS.into_iter().filter(is_of_kind).collect();
-        let is_permitted = matches!(self.model.state, State::Done | State::Stopped);
+        let is_permitted = matches!(self.model.state, State::Done | State::Stopped)
+            && !self.model.chunks.iter().any(Chunk::is_claimed);
         let Campaign { store, id, .. } = &self.campaign;
         let retried = store.retry(*id, &positions, chunk_size()).await.unwrap();
         assert_eq!(retried, is_permitted, "whether a retry is permitted");
@@ -593,11 +594,10 @@ impl History {
             .collect();
         assert_eq!(found, expected, "the chunks: attempt, state, tries and members");
         let mut open = BTreeSet::new();
-        for (attempt, state, _, members) in &found {
+        for (_, state, _, members) in &found {
             if matches!(*state, chunk_state::FREE | chunk_state::CLAIMED) {
                 for position in members {
-                    let is_first = open.insert((*attempt, *position));
-                    assert!(is_first, "{position} is in two open chunks of attempt {attempt}");
+                    assert!(open.insert(*position), "{position} is in two open chunks");
                 }
             }
         }

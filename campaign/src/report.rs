@@ -171,9 +171,8 @@ impl Attempt {
         }
         let kind = evidence.as_ref().map(|(outcome, _)| outcome.kind);
         let standing = match (kind, chunk.state) {
-            (Some(kind @ (OutcomeKind::Accepted | OutcomeKind::Rejected)), _) => {
-                Standing::Outcome(kind)
-            }
+            (Some(OutcomeKind::Accepted), _) => Standing::Outcome(OutcomeKind::Accepted),
+            // It will be sent again, whatever else is known, so it must not be retried too.
             (_, chunk_state::FREE) => Standing::Pending,
             (None, chunk_state::CLAIMED) => Standing::InFlight,
             (None, chunk_state::UNKNOWN) => Standing::Outcome(OutcomeKind::Unknown),

@@ -191,7 +191,7 @@ pub(crate) trait Store: Send + Sync {
     /// Marks a campaign done if nothing is free or in flight.
     async fn finish(&self, campaign: i64) -> Result<()>;
     /// Adds chunks for a retry of these positions, and lets the campaign send.
-    /// `false` if it is neither done nor stopped.
+    /// `false` if it is neither done nor stopped, or a claim is in flight.
     async fn retry(&self, campaign: i64, positions: &[i64], chunk_size: i64) -> Result<bool>;
 
     async fn start_worker(&self, campaign: i64) -> Result<i64>;

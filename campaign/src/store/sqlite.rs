@@ -340,7 +340,8 @@ impl Store for Sqlite {
     async fn retry(&self, campaign: i64, positions: &[i64], chunk_size: i64) -> Result<bool> {
         let mut transaction = self.begin().await?;
         let query = "UPDATE campaigns SET state = 1, reason = NULL
-             WHERE id = ?1 AND state IN (2, 3)";
+             WHERE id = ?1 AND state IN (2, 3) AND NOT EXISTS
+                 (SELECT 1 FROM chunks WHERE campaign_id = ?1 AND state = 1)";
         let changed = sqlx::query(query).bind(campaign).execute(&mut *transaction).await?;
         if changed.rows_affected() == 0 {
             return Ok(false);
