@@ -34,7 +34,6 @@ pub(crate) struct Claims {
     /// The token of the claim, from the moment before it may exist.
     pub token: Option<String>,
     pub is_claimed: bool,
-    pub is_settled: bool,
     /// The positions in the request.
     pub in_request: HashSet<i64>,
 }
@@ -162,7 +161,6 @@ impl Journal for ChunkJournal {
         settle(&*self.store, chunk.id(), &rows, &end)
             .await
             .map_err(|error| NotClaimed::Ledger(Arc::new(error)))?;
-        self.claims().is_settled = true;
         Ok(())
     }
 }

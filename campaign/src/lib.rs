@@ -26,7 +26,7 @@
 //! campaign.seal().await?;
 //!
 //! let render = |recipient: &Recipient| {
-//!     Message::new(recipient.to.clone(), Content::new("Spring sale, 20 % off"))
+//!     Message::new(recipient.to, Content::new("Spring sale, 20 % off"))
 //! };
 //! let ended = campaign.send(&client, SendOptions::new(), render).await?;
 //! assert_eq!(ended.state, State::Done);

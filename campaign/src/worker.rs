@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::journal::{ChunkJournal, Claims, NotClaimed, persist, settle};
 use crate::recipient::Recipient;
 use crate::report::{Recipients, Standing};
-use crate::store::{ChunkRow, Claim, End, Numbered, Peek};
+use crate::store::{ChunkRow, Claim, Claimed, End, Numbered, Peek};
 
 /// The time between two heartbeats of a worker.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -194,6 +194,17 @@ struct Pace {
     last_failure: Option<Instant>,
 }
 
+impl Pace {
+    /// Counts the failure of a request that started then. Chunks that were in flight together fail
+    /// together, so they count as one.
+    fn count_failure(&mut self, started: Instant) {
+        if self.last_failure.is_none_or(|last| started > last) {
+            self.failures += 1;
+            self.last_failure = Some(Instant::now());
+        }
+    }
+}
+
 /// How a slot ended.
 enum SlotEnd {
     Continue,
@@ -322,11 +333,7 @@ impl Worker {
     /// a row.
     fn failed(&self, started: Instant, retry_after: Option<Duration>) -> bool {
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        // Chunks that were in flight together fail together.
-        if pace.last_failure.is_none_or(|last| started > last) {
-            pace.failures += 1;
-            pace.last_failure = Some(Instant::now());
-        }
+        pace.count_failure(started);
         let doubled = self.options.base_delay.saturating_mul(1 << pace.failures.min(16));
         let delay = doubled.min(self.options.max_delay).mul_f64(fastrand::f64());
         let delay = delay.max(retry_after.unwrap_or_default()).min(self.options.max_delay);
@@ -360,7 +367,7 @@ impl Worker {
         let mut unsent = Vec::new();
         if chunk.has_history() {
             // A late acceptance withdraws the new request.
-            let accepted = self.accepted(chunk).await?;
+            let accepted = persist(|| self.accepted(chunk)).await?;
             recipients.retain(|it| {
                 let is_accepted = accepted.contains(&it.position);
                 if is_accepted {
@@ -396,7 +403,7 @@ impl Worker {
         let started = Instant::now();
         let sent = sender.send(messages).await;
 
-        let Claims { token, is_claimed, is_settled, in_request } =
+        let Claims { token, is_claimed, in_request } =
             std::mem::take(&mut *claims.lock().unwrap_or_else(PoisonError::into_inner));
         let stop = sent.stop.as_ref();
         let not_claimed = match stop {
@@ -407,7 +414,7 @@ impl Worker {
             Some(NotClaimed::Taken) => return Ok(SlotEnd::Taken),
             Some(NotClaimed::NotSending) => return Ok(SlotEnd::NotSending),
             Some(NotClaimed::Ledger(error)) => {
-                if let Some(token) = token.filter(|_| !is_settled && !is_claimed) {
+                if let Some(token) = token.filter(|_| !is_claimed) {
                     // The claim may exist, and nothing was sent.
                     settle(&**store, &token, &[], &End::Free).await?;
                 }
@@ -456,7 +463,7 @@ impl Worker {
     async fn accepted(&self, chunk: &ChunkRow) -> Result<Vec<i64>> {
         let mut accepted = Vec::new();
         let mut recipients = Recipients::between(&self.campaign, chunk.first, chunk.last);
-        while let Some(recipient) = persist_next(&mut recipients).await? {
+        while let Some(recipient) = recipients.next().await? {
             if recipient.standing == Standing::Outcome(OutcomeKind::Accepted) {
                 accepted.push(i64::try_from(recipient.position).unwrap_or(i64::MAX));
             }
@@ -482,25 +489,12 @@ impl Worker {
             retried: &[],
         };
         match persist(|| store.claim(&claim)).await? {
-            crate::store::Claimed::Yes => {
+            Claimed::Yes => {
                 settle(&**store, &token, &unsent, &End::Settled).await?;
                 Ok(SlotEnd::Continue)
             }
-            crate::store::Claimed::Taken => Ok(SlotEnd::Taken),
-            crate::store::Claimed::NotSending => Ok(SlotEnd::NotSending),
-        }
-    }
-}
-
-async fn persist_next(
-    recipients: &mut Recipients,
-) -> Result<Option<crate::report::RecipientReport>> {
-    loop {
-        match recipients.next().await {
-            Err(error) if error.is_transient() => {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            result => return result,
+            Claimed::Taken => Ok(SlotEnd::Taken),
+            Claimed::NotSending => Ok(SlotEnd::NotSending),
         }
     }
 }
@@ -509,4 +503,22 @@ fn not_sent(reason: &str) -> Outcome {
     let mut outcome = Outcome::new(OutcomeKind::NotSent);
     outcome.reason = Some(reason.into());
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pace;
+    use std::time::Duration;
+    use tokio::time::Instant;
+
+    #[test]
+    fn chunks_in_flight_that_fail_together_are_one_failure() {
+        let (mut pace, started) = (Pace::default(), Instant::now());
+        for _ in 0..8 {
+            pace.count_failure(started);
+        }
+        assert_eq!(pace.failures, 1);
+        pace.count_failure(Instant::now() + Duration::from_secs(1));
+        assert_eq!(pace.failures, 2);
+    }
 }

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use lon_batch::receipt::DeliveryReceipt;
 use lon_batch::{Content, Message, OutcomeKind};
-use lon_campaign::{
-    Duplicate, Error, Imported, Ledger, Recipient, Retry, SendOptions, Standing, State, Totals,
-};
+use lon_campaign::{Duplicate, Error, Imported, Ledger, Recipient, Retry, Standing, State, Totals};
 use lon_sandbox::{Answer, Rejection, Sandbox};
 use sqlx::Connection;
 use tokio_util::sync::CancellationToken;
@@ -52,7 +50,6 @@ cases! {
     a_lost_response_is_unknown,
     a_busy_platform_frees_the_chunk,
     too_many_failures_stop_the_campaign,
-    chunks_in_flight_that_fail_together_are_one_failure,
     a_refused_account_stops_the_campaign,
     a_chunk_that_is_too_large_is_split,
     a_cancelled_campaign_claims_nothing,
@@ -538,18 +535,6 @@ async fn invalid_messages_are_not_sent(url: &str) {
     let ended = campaign.send(&client(&sandbox), quick(), message).await.unwrap();
     assert_eq!((ended.state, sandbox.accepted_count()), (State::Done, 19));
     assert_eq!(sums(&campaign).await, totals(|it| (it.recipients, it.accepted) = (10, 10)));
-}
-
-/// Eight requests in a row are refused, of chunks that are in flight together. The platform recovers.
-async fn chunks_in_flight_that_fail_together_are_one_failure(url: &str) {
-    let sandbox = Sandbox::start().await.unwrap();
-    let campaign = sealed(&open(url).await, "spring", 8000).await;
-    let busy = || Answer::TooManyRequests { retry_after: Some(1) };
-    sandbox.answer_next((0..8).map(|_| busy()));
-    let options = SendOptions::new().concurrency(8).max_tries(5);
-    let ended = campaign.send(&client(&sandbox), options, message).await.unwrap();
-    assert_eq!((ended.state, ended.reason), (State::Done, None));
-    assert_eq!((sandbox.accepted_count(), most_accepted(&sandbox)), (8000, 1));
 }
 
 async fn several_workers_share_a_campaign(url: &str) {

@@ -456,10 +456,10 @@ impl Store for Sqlite {
         let mut transaction = self.begin().await?;
         let query = "SELECT id, campaign_id, attempt, tries, state FROM chunks WHERE token = ?1";
         let query = sqlx::query_as(query).bind(token).fetch_optional(&mut *transaction);
-        let Some((id, campaign, attempt, tries, state)) = query.await? else {
+        let row: Option<(i64, i64, i64, i64, i64)> = query.await?;
+        let Some((id, campaign, attempt, tries, state)) = row else {
             return Ok(());
         };
-        let _: (i64, i64, i64, i64, i64) = (id, campaign, attempt, tries, state);
         if !matches!(state, chunk_state::CLAIMED | chunk_state::UNKNOWN) {
             return Ok(());
         }
